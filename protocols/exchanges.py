@@ -1,0 +1,229 @@
+"""From the bytes of a reply to the values of points: where each stands, and what it means.
+
+An exchange (一问一答) is one request, and the points whose values its reply holds.  Its ``key``
+names what it reads, the same for ever, so that a caller can remember what a meter refuses:
+``0201FF00`` is a data identifier, ``4:0x0000+50`` means function 4, 50 registers from 0.
+
+Raw numbers become values by integers and fractions only; where a meter is finer than the point's
+resolution, or a ratio leaves a rest, the nearest step counts and a tie goes to the even one.
+
+Not supported: texts in Modbus registers, values put together from several places.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from protocols import dlt645, modbus
+from protocols.base import Quality, Value
+from protocols.dlt645_items import Item
+from protocols.modbus_values import Order, decode_value, encode_value, registers
+from protocols.points import Point
+
+AMOUNT_MAX = 2**63 - 1
+"""More steps than the database can hold are no measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Transformers in front of a meter that sends secondary values (倍率 = ct x pt)."""
+
+    ct: Fraction = Fraction(1)
+    """Current: 200 for 1000 A / 5 A."""
+    pt: Fraction = Fraction(1)
+    """Voltage: 100 for 10 kV / 100 V."""
+
+
+DIRECT = Ratio()
+"""No transformers, or a meter that has already multiplied."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """How a raw number or text becomes the value of a point."""
+
+    point: Point
+    multiplier: Fraction = Fraction(1)
+    """Raw number x multiplier = steps of the point's resolution, before any ratio."""
+    bits: range | None = None
+    """The value is these bits of the raw number; the lowest bit is 0."""
+    names: tuple[str, ...] = ()
+    """What the numbers 0, 1, ... are called: the value is a text."""
+    primary: bool = False
+    """The meter has already multiplied by the ratio."""
+
+    def number(self, raw: int | float, ratio: Ratio) -> Value:
+        """The value of a raw number."""
+        if self.bits is not None:
+            raw = int(raw) >> self.bits.start & (1 << len(self.bits)) - 1
+        if self.names:
+            return self.word(self.names[int(raw)]) if raw in range(len(self.names)) else self.bad()
+        amount = self._steps(raw, ratio)
+        if abs(amount) > AMOUNT_MAX:
+            return self.bad()
+        if self.point.text:
+            return self.word(str(amount))
+        return Value(amount, self.point.decimals, self.point.unit)
+
+    def word(self, text: str) -> Value:
+        """The value of a text."""
+        return Value(text)
+
+    def bad(self, quality: Quality = Quality.INVALID) -> Value:
+        """No value, and why."""
+        return Value(None, self.point.decimals, self.point.unit, quality)
+
+    def raw(self, amount: int | str) -> Fraction:
+        """The raw number of a direct-connected meter that shows ``amount``: ``number`` undone."""
+        if self.names:
+            return Fraction(self.names.index(str(amount)) << (self.bits.start if self.bits else 0))
+        return Fraction(int(amount) << (self.bits.start if self.bits else 0)) / self.multiplier
+
+    def _steps(self, raw: int | float, ratio: Ratio) -> int:
+        factor = self.multiplier
+        if ratio is not DIRECT and not self.primary:
+            factor *= (ratio.ct if self.point.ct else 1) * (ratio.pt if self.point.pt else 1)
+        if isinstance(raw, int) and factor.denominator == 1:
+            return raw * factor.numerator
+        return round(Fraction(raw) * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSource:
+    """Where a DL/T 645 meter keeps a point."""
+
+    meaning: Meaning
+    item: Item
+    number: int
+    """Which of the item's values, from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterSource:
+    """Where a Modbus meter keeps a point."""
+
+    meaning: Meaning
+    function: int
+    register: int
+    """The first one, as on the wire, from 0."""
+    type: str
+    """``u16`` ... ``f64``: protocols/modbus_values.py."""
+    byte_order: Order
+    word_order: Order
+    absent: int | None = None
+    """The raw number by which the meter says "not there"."""
+
+    @property
+    def span(self) -> range:
+        """The registers it takes."""
+        return range(self.register, self.register + registers(self.type))
+
+    def decode(self, data: bytes, ratio: Ratio) -> Value:
+        """The value of these registers' bytes."""
+        raw = decode_value(data, self.type, self.byte_order, self.word_order)
+        if raw is None:
+            return self.meaning.bad()
+        if raw == self.absent:
+            return self.meaning.bad(Quality.ABSENT)
+        return self.meaning.number(raw, ratio)
+
+    def encode(self, amount: int | str) -> bytes:
+        """The registers' bytes of a meter that shows ``amount`` (for simulated meters).
+
+        Raises RequestError if the registers cannot hold it.
+        """
+        raw = self.meaning.raw(amount)
+        number = float(raw) if self.type.startswith("f") else round(raw)
+        return encode_value(number, self.type, self.byte_order, self.word_order)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemExchange:
+    """One DL/T 645 read."""
+
+    request: dlt645.Request
+    item: Item
+    """What the request reads: an item, or a block."""
+    parts: tuple[tuple[int, Meaning], ...]
+    """Which of the item's values is which point."""
+
+    @property
+    def key(self) -> str:
+        """The data identifier."""
+        return self.item.di
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Names of the points that the reply holds."""
+        return tuple(meaning.point.name for _, meaning in self.parts)
+
+    def values(self, data: bytes, ratio: Ratio = DIRECT) -> dict[str, Value]:
+        """The points' values in ``data``, what a reply holds behind the identifier.
+
+        A block that is shorter than expected leaves the points at its end absent.
+        """
+        found = self.item.decode(data)
+        return {
+            meaning.point.name: _item_value(found, number, meaning, ratio)
+            for number, meaning in self.parts
+        }
+
+
+def _item_value(found: Sequence[Value], number: int, meaning: Meaning, ratio: Ratio) -> Value:
+    if number >= len(found):
+        # A reply that could not be taken apart is one group of invalid values.
+        bad = all(value.quality is Quality.INVALID for value in found)
+        return meaning.bad(Quality.INVALID if bad else Quality.ABSENT)
+    value = found[number]
+    if value.amount is None:
+        return meaning.bad(value.quality)
+    if isinstance(value.amount, str):
+        return meaning.word(value.amount)
+    return meaning.number(value.amount, ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterExchange:
+    """One Modbus read."""
+
+    request: modbus.Request
+    sources: tuple[RegisterSource, ...]
+
+    @property
+    def key(self) -> str:
+        """Function, first register and number of registers."""
+        first = self.request.register
+        return register_key(self.request.function, range(first, first + self.request.count))
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Names of the points that the reply holds."""
+        return tuple(source.meaning.point.name for source in self.sources)
+
+    def values(self, data: bytes, ratio: Ratio = DIRECT) -> dict[str, Value]:
+        """The points' values in ``data``, the registers' bytes; all invalid at a wrong length."""
+        if len(data) != 2 * self.request.count:
+            return {source.meaning.point.name: source.meaning.bad() for source in self.sources}
+        first = self.request.register
+        return {
+            source.meaning.point.name: source.decode(
+                data[2 * (source.span.start - first) : 2 * (source.span.stop - first)], ratio
+            )
+            for source in self.sources
+        }
+
+
+Exchange = ItemExchange | RegisterExchange
+
+
+def register_key(function: int, span: range) -> str:
+    """The key of a read of these registers."""
+    return f"{function}:0x{span.start:04X}+{len(span)}"
+
+
+def register_spans(keys: Iterable[str], function: int) -> list[range]:
+    """The registers that ``keys`` name for this function; other protocols' keys are passed over."""
+    matches = (re.fullmatch(rf"{function}:0x([0-9A-F]{{4}})\+([0-9]{{1,3}})", key) for key in keys)
+    firsts = ((int(match[1], 16), int(match[2])) for match in matches if match)
+    return [range(first, first + count) for first, count in firsts]

@@ -1,0 +1,177 @@
+"""One meter model: which points it has, how to ask for them, how its addresses look.
+
+Built from a file by protocols/profile.py.  Immutable and shared by all meters of the model; what a
+single meter refused is the caller's to remember.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from protocols import dlt645, modbus
+from protocols.base import Codec, RequestError
+from protocols.exchanges import Exchange, ItemSource, RegisterSource
+from protocols.planner import Layout, Timing, plan_items, plan_registers
+
+_MODBUS_DELAY_S = 0.05
+_DLT645_DELAY_S = 0.1
+"""What meters usually take to begin a reply.  DL/T 645-2007 §5 allows 20 to 500 ms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineDefaults:
+    """How a meter of this model is delivered; the configuration may say otherwise."""
+
+    baud: int
+    parity: str
+    """``N``, ``E`` or ``O``; always eight data bits."""
+    stop_bits: int
+    timeout_ms: int
+    """How long to wait for a reply to begin."""
+    guard_ms: int
+    """Silence that the meter needs before the next request."""
+
+    @property
+    def character_s(self) -> float:
+        """How long one character takes on the wire, in seconds."""
+        return (9 + (self.parity != "N") + self.stop_bits) / self.baud
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(ABC):
+    """One meter model."""
+
+    protocol: ClassVar[str]
+    """``dlt645-2007`` or ``modbus``."""
+    _delay_s: ClassVar[float]
+
+    name: str
+    """The file's name without ``.toml``: what the configuration calls it."""
+    model: str
+    manufacturer: str
+    line: LineDefaults
+    default_points: tuple[str, ...]
+    """What is polled when the configuration names no points."""
+
+    @property
+    @abstractmethod
+    def points(self) -> tuple[str, ...]:
+        """Every point the model has, in the order of its file."""
+
+    @abstractmethod
+    def codec(self, *, tcp: bool = False) -> Codec[Any]:
+        """Whoever frames the requests.  ``tcp``: the meter speaks Modbus TCP."""
+
+    @abstractmethod
+    def check_address(self, text: str) -> str | None:
+        """What is wrong with an address in the configuration, or None."""
+
+    @abstractmethod
+    def _exchanges(
+        self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
+    ) -> tuple[Exchange, ...]:
+        """The plan for points that exist, each named once."""
+
+    def unknown(self, points: Sequence[str]) -> tuple[str, ...]:
+        """Which of ``points`` the model does not have."""
+        return tuple(point for point in points if point not in self.points)
+
+    def plan(
+        self,
+        address: str,
+        points: Sequence[str],
+        refused: AbstractSet[str] = frozenset(),
+        character_s: float | None = None,
+        turnaround_s: float | None = None,
+    ) -> tuple[Exchange, ...]:
+        """The exchanges that read ``points`` from the meter ``address`` at the least line time.
+
+        ``refused`` holds the keys of exchanges that this very meter refused for good; a point that
+        can only be read by those is left out.  ``character_s`` is the time of one character,
+        ``turnaround_s`` the meter's delay and the guard time together; without them those of
+        delivery count.
+
+        Raises RequestError for a wrong address or a point that the model does not have.
+        """
+        if problem := self.check_address(address):
+            raise RequestError(problem)
+        if unknown := self.unknown(points):
+            raise RequestError(f"{self.model} has no point {', '.join(unknown)}; see {self.name}")
+        timing = Timing(
+            self.line.character_s if character_s is None else character_s,
+            self._delay_s + self.line.guard_ms / 1000 if turnaround_s is None else turnaround_s,
+        )
+        return self._exchanges(address, tuple(dict.fromkeys(points)), refused, timing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dlt645Profile(Profile):
+    """A meter model that speaks DL/T 645-2007."""
+
+    protocol = "dlt645-2007"
+    _delay_s = _DLT645_DELAY_S
+
+    sources: Mapping[str, ItemSource]
+    """Where each point stands, by name."""
+    tariffs: int
+    """How many tariffs (费率) the meter has."""
+    blocks: bool
+    """Whether the meter knows blocks at all."""
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Every point the model has, in the order of its file."""
+        return tuple(self.sources)
+
+    def codec(self, *, tcp: bool = False) -> Codec[Any]:  # noqa: ARG002
+        """DL/T 645 frames, whatever carries them."""
+        return dlt645
+
+    def check_address(self, text: str) -> str | None:
+        """What is wrong with an address in the configuration, or None."""
+        if len(text) == 12 and text.isascii() and text.isdecimal():
+            return None
+        return f"{text!r} is no DL/T 645 address; write its 12 digits, with leading zeros"
+
+    def _exchanges(
+        self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
+    ) -> tuple[Exchange, ...]:
+        wanted = [self.sources[point] for point in points]
+        return plan_items(
+            address, wanted, refused, timing, tariffs=self.tariffs, blocks=self.blocks
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModbusProfile(Profile):
+    """A meter model that speaks Modbus."""
+
+    protocol = "modbus"
+    _delay_s = _MODBUS_DELAY_S
+
+    sources: Mapping[str, RegisterSource]
+    """Where each point stands, by name."""
+    layout: Layout
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Every point the model has, in the order of its file."""
+        return tuple(self.sources)
+
+    def codec(self, *, tcp: bool = False) -> Codec[Any]:
+        """RTU frames on RS-485 and raw TCP, else Modbus TCP."""
+        return modbus.tcp if tcp else modbus.rtu
+
+    def check_address(self, text: str) -> str | None:
+        """What is wrong with an address in the configuration, or None."""
+        if text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= 247:
+            return None
+        return f"{text!r} is no Modbus unit; write a number from 1 to 247"
+
+    def _exchanges(
+        self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
+    ) -> tuple[Exchange, ...]:
+        wanted = [self.sources[point] for point in points]
+        return plan_registers(int(address), wanted, refused, timing, self.layout)

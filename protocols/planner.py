@@ -1,0 +1,204 @@
+"""Which exchanges read some points at the least line time.  Pure, and the same for ever.
+
+DL/T 645: items of one block are read by the block where that is faster than one by one.  Modbus:
+registers side by side, or with a gap between them that the profile says is readable, are read
+together while that is faster than another exchange; no value is ever split.
+
+What a meter refused is given as keys (see protocols/exchanges.py).  A refused block is read item by
+item; a refused range of registers is cut, at the gap nearest its middle or in its middle, until
+only what is really refused is left out; ranges that hold none of it grow together again.
+
+Source: the frame lengths of DL/T 645-2007 §5.2 and MODBUS over Serial Line 1.02 §2.5.1.
+"""
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from protocols import dlt645, modbus
+from protocols.dlt645_items import Item, find
+from protocols.exchanges import (
+    ItemExchange,
+    ItemSource,
+    RegisterExchange,
+    RegisterSource,
+    register_spans,
+)
+
+_READ_645_BYTES = 2 * (4 + 12 + 4)
+"""Request and reply of an item without its value: wake-up bytes, frame, identifier."""
+_READ_MODBUS_BYTES = 8 + 5
+"""Request and reply of an RTU read without the registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What an exchange costs on a line."""
+
+    character_s: float
+    turnaround_s: float
+    """The meter's delay and the guard time, together."""
+
+    def exchange_s(self, size_bytes: int) -> float:
+        """How long request and reply of ``size_bytes`` together occupy the line."""
+        return self.turnaround_s + size_bytes * self.character_s
+
+
+def plan_items(
+    address: str,
+    wanted: Sequence[ItemSource],
+    refused: AbstractSet[str],
+    timing: Timing,
+    *,
+    tariffs: int,
+    blocks: bool,
+) -> tuple[ItemExchange, ...]:
+    """The exchanges with a DL/T 645 meter, in the order of ``wanted``.
+
+    ``tariffs`` is how many the meter has; without ``blocks`` every item is read by itself.
+    """
+    groups: dict[str, list[ItemSource]] = {}
+    for source in wanted:
+        block = _block(source.item, tariffs) if blocks else None
+        usable = block is not None and block.di not in refused
+        groups.setdefault(block.di if block and usable else source.item.di, []).append(source)
+    exchanges = []
+    for key, group in groups.items():
+        singles = list({source.item.di: source.item for source in group}.values())
+        block = find(key)
+        if (
+            block
+            and block not in singles
+            and _cost_s([block], tariffs, timing) < _cost_s(singles, tariffs, timing)
+        ):
+            exchanges.append(_item_exchange(address, block, group))
+            continue
+        exchanges += [
+            _item_exchange(address, item, [s for s in group if s.item.di == item.di])
+            for item in singles
+            if item.di not in refused
+        ]
+    return tuple(exchanges)
+
+
+def _block(item: Item, tariffs: int) -> Item | None:
+    """The block that ``item`` can be read by, if the place of its value there is known."""
+    if item.block is None or item.index is None:
+        return None
+    block = find(item.block)
+    if block is None or block.over is None or block.size(tariffs) is None:
+        return None
+    values = block.over.groups(tariffs) * len(block.fields)
+    return block if item.index + len(item.fields) <= values else None
+
+
+def _cost_s(items: Iterable[Item], tariffs: int, timing: Timing) -> float:
+    sizes = (_READ_645_BYTES + (item.size(tariffs) or 0) for item in items)
+    return sum(timing.exchange_s(size) for size in sizes)
+
+
+def _item_exchange(address: str, read: Item, group: Sequence[ItemSource]) -> ItemExchange:
+    def number(source: ItemSource) -> int:
+        return source.number + (0 if source.item.di == read.di else source.item.index or 0)
+
+    parts = tuple((number(source), source.meaning) for source in group)
+    return ItemExchange(dlt645.read(address, read.di), read, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a Modbus meter lets us read at once."""
+
+    max_registers: int
+    readable: tuple[range, ...] = ()
+    """Registers that may all be read, also those that hold no point."""
+
+    def joins(self, left: range, right: range, refused: Sequence[range]) -> bool:
+        """Whether one read may reach from ``left`` over the gap to ``right``."""
+        gap = range(left.stop, right.start)
+        if not gap:
+            return True
+        readable = any(_inside(gap, span) for span in self.readable)
+        return readable and not any(_inside(span, gap) for span in refused)
+
+
+def plan_registers(
+    unit: int,
+    wanted: Sequence[RegisterSource],
+    refused: AbstractSet[str],
+    timing: Timing,
+    layout: Layout,
+) -> tuple[RegisterExchange, ...]:
+    """The exchanges with a Modbus meter, by function and register."""
+    exchanges = []
+    for function in sorted({source.function for source in wanted}):
+        spans = register_spans(refused, function)
+        sources = sorted(
+            (source for source in wanted if source.function == function),
+            key=lambda source: source.register,
+        )
+        # A refusal of what lies within a value is a refusal of the value.
+        sources = [s for s in sources if not any(_inside(span, s.span) for span in spans)]
+        for segment in _segments(sources, spans, timing, layout):
+            for part in _without_refused(segment, spans):
+                reach = _reach(part)
+                request = modbus.Request(unit, function, reach.start, len(reach))
+                exchanges.append(RegisterExchange(request, tuple(part)))
+    return tuple(exchanges)
+
+
+def _segments(
+    sources: Sequence[RegisterSource], refused: Sequence[range], timing: Timing, layout: Layout
+) -> list[Sequence[RegisterSource]]:
+    """Cut ``sources`` where reading them costs least, among all possible cuts."""
+    cost_s, cuts = [0.0], [0]
+    for end in range(1, len(sources) + 1):
+        options = []
+        for start in reversed(range(end)):
+            reach = _reach(sources[start:end])
+            near = end - start > 1
+            if near and (
+                len(reach) > layout.max_registers
+                or not layout.joins(sources[start].span, sources[start + 1].span, refused)
+            ):
+                break
+            size_bytes = _READ_MODBUS_BYTES + 2 * len(reach)
+            options.append((cost_s[start] + timing.exchange_s(size_bytes), start))
+        cheapest_s, cut = min(options)
+        cost_s.append(cheapest_s)
+        cuts.append(cut)
+    segments: list[Sequence[RegisterSource]] = []
+    end = len(sources)
+    while end:
+        segments.insert(0, sources[cuts[end] : end])
+        end = cuts[end]
+    return segments
+
+
+def _without_refused(
+    segment: Sequence[RegisterSource], refused: Sequence[range]
+) -> list[Sequence[RegisterSource]]:
+    """Cut ``segment`` until no part contains a range that was refused as a whole."""
+    reach = _reach(segment)
+    if not any(_inside(span, reach) for span in refused):
+        return [segment]
+
+    def quality(cut: int) -> tuple[bool, int]:
+        gap = segment[cut - 1].span.stop < segment[cut].span.start
+        return gap, -abs(2 * cut - len(segment))
+
+    # Points that are bits of one register stay together.
+    cuts = [n for n in range(1, len(segment)) if segment[n - 1].span != segment[n].span]
+    cut = max(cuts, key=quality)
+    return [
+        *_without_refused(segment[:cut], refused),
+        *_without_refused(segment[cut:], refused),
+    ]
+
+
+def _reach(sources: Sequence[RegisterSource]) -> range:
+    return range(sources[0].span.start, sources[-1].span.stop)
+
+
+def _inside(inner: range, outer: range) -> bool:
+    return outer.start <= inner.start and inner.stop <= outer.stop
