@@ -1,0 +1,1 @@
+"""Reading meters: the line, its ports, the schedule, and who answers."""

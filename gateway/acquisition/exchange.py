@@ -1,0 +1,199 @@
+"""One exchange: how a meter wants to be spoken to, what was asked, what has been heard since.
+
+The bytes' side of a line (gateway/acquisition/line.py).  It knows when a reply is due and when it
+is complete; it does not know what is asked next.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.events import Fault, Job, JobDone, Outcome, PortSettings
+from protocols.base import Codec, Reply, Request, Stray
+
+GAP_S = 0.5
+"""The longest gap between two bytes of a frame.  Source: DL/T 645-2007, link layer, Tb."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How one meter wants to be spoken to."""
+
+    codec: Codec[Any]
+    settings: PortSettings
+    timeout_s: float = 1.0
+    """From the end of our request on the wire until the first byte of the reply."""
+    guard_s: float = 0.02
+    """Silence this meter needs before a request, whoever spoke last."""
+    turnaround_s: float = 0.0
+    """Further silence when the exchange before was with another meter."""
+    latency_s: float = 0.0
+    """What lies between us and the pair (a serial server, a radio link) adds to every reply."""
+    late_s: float = 1.0
+    """How long after its time an answer may still come *and* pass for the answer to another
+    request.  0 where replies name what was asked (DL/T 645, Modbus TCP); Modbus RTU's do not."""
+
+
+@dataclass(slots=True)
+class Task:
+    """A job and how far it has come."""
+
+    job: Job
+    order: int
+    submitted_at: float
+    outcomes: list[Outcome] = field(default_factory=list)
+    strays: Counter[Stray] = field(default_factory=Counter)
+    busy_s: float = 0.0
+    waited_s: float | None = None
+    # Of the request in hand:
+    tries: int = 0
+    failure: tuple[Fault, str] | None = None
+    follow_up: Request | None = None
+    frames: list[Reply] = field(default_factory=list)
+    taken_at: float = 0.0
+    round_trip_s: float = 0.0
+
+    @property
+    def request(self) -> Request:
+        """The one the job is at."""
+        return self.job.requests[len(self.outcomes)]
+
+    def restart(self) -> None:
+        """Forget what has come of the request in hand: its frames belong together."""
+        self.follow_up = None
+        self.frames.clear()
+
+    def succeed(self) -> None:
+        """The frames of the request in hand are its whole reply."""
+        data = b"".join(frame.data for frame in self.frames)
+        outcome = Outcome(
+            request=self.request,
+            reply=Reply(self.frames[0].address, data),
+            taken_at=self.taken_at,
+            round_trip_s=self.round_trip_s,
+            tries=self.tries,
+        )
+        self._add(outcome)
+
+    def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
+        """The request in hand gets no reply; when there is no hope, nor do those behind it.
+
+        There is none after the job's time, and none with a meter silent from the first request on.
+        """
+        hopeless = fault is Fault.EXPIRED or (fault is Fault.SILENT and not self.outcomes)
+        for _ in range(len(self.job.requests) - len(self.outcomes) if hopeless else 1):
+            outcome = Outcome(
+                request=self.request,
+                fault=fault,
+                error=error,
+                permanent=permanent,
+                tries=self.tries,
+            )
+            self._add(outcome)
+
+    def _add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        self.restart()
+        self.tries, self.failure = 0, None
+
+    @property
+    def over(self) -> bool:
+        """Whether every request has its outcome."""
+        return len(self.outcomes) == len(self.job.requests)
+
+    def report(self, line: str, now: float) -> JobDone:
+        """What came of the whole job."""
+        return JobDone(
+            line=line,
+            job=self.job,
+            outcomes=tuple(self.outcomes),
+            busy_s=self.busy_s,
+            waited_s=now - self.submitted_at if self.waited_s is None else self.waited_s,
+            strays=tuple(sorted(self.strays.items())),
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One question on the wire, and what has been heard since."""
+
+    task: Task
+    manners: Manners
+    request: Request
+    number: int
+    size: int
+    begun_at: float
+    sent_at: float = math.inf
+    """The end of our transmission on the wire."""
+    deadline: float = math.inf
+    """When the reply must have begun."""
+    latest: float = math.inf
+    """When the longest reply is over, even if bytes keep coming."""
+    heard: bytearray = field(default_factory=bytearray)
+    began_at: float = 0.0
+    """When the first byte in ``heard`` came."""
+    last_at: float = 0.0
+    noise: bytearray = field(default_factory=bytearray)
+
+    def written(self, now: float) -> None:
+        """Writing returns before the bytes have left, so their time on the wire is added."""
+        manners = self.manners
+        character_s = manners.settings.character_s
+        self.sent_at = now + self.size * character_s
+        self.deadline = self.sent_at + manners.timeout_s + manners.latency_s
+        reply_s = manners.codec.reply_size(self.request) * character_s
+        self.latest = self.deadline + reply_s + GAP_S
+
+    @property
+    def until(self) -> float:
+        """When to give up if nothing more comes."""
+        if not self.heard:
+            return self.deadline
+        return min(max(self.deadline, self.last_at + GAP_S), self.latest)
+
+    def decode(self, data: bytes, now: float) -> Reply | None:
+        """The reply, if ``data`` completes it.  Raises RefusedError if the meter declined."""
+        if not self.heard:
+            self.began_at = now
+        self.heard += data
+        self.last_at = now
+        while self.heard:
+            found, used = self.manners.codec.decode(bytes(self.heard), self.request, self.number)
+            done = self.heard[:used]
+            del self.heard[:used]
+            if isinstance(found, Reply):
+                return found
+            if isinstance(found, Stray):
+                self.task.strays[found] += 1
+            if found is None or found is Stray.DAMAGED:
+                self.noise += done
+            if used:
+                self.began_at = now
+            if found is None:
+                break
+        return None
+
+    def failure(self) -> tuple[Fault, str]:
+        """Why there is no reply.  A meter is silent, too, when only others were heard."""
+        settings = self.manners.settings
+        spoken = f"{settings.baud} 8{settings.parity}{settings.stop_bits}"
+        garbage = bytes(self.noise + self.heard)
+        if not garbage:
+            return Fault.SILENT, (
+                f"meter {self.task.job.meter} did not answer within {self.manners.timeout_s:g} s"
+                f" at {spoken}; check its supply, wiring, address and speed"
+            )
+        return Fault.DAMAGED, (
+            f"meter {self.task.job.meter} gave no good frame at {spoken}, only"
+            f" {garbage[:32].hex(' ').upper()} ({len(garbage)} bytes); check parity, termination"
+            " and whether two meters share the address"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """An answer that did not come in time and still may."""
+
+    request: Request
+    until: float
