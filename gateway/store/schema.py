@@ -1,0 +1,146 @@
+"""The tables, and how an older file becomes a newer one.
+
+A migration that has shipped is never edited; a new one is added below it.  Each runs in one
+transaction together with the note that it ran, so a power cut leaves the old schema or the new.
+The outbox's own tables, one per lane and day, are made and dropped by gateway/store/outbox.py.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from gateway.store.faults import StoreError
+
+migrations = Migrations("taiqu")
+
+
+APPLICATION_ID = 0x74616971
+"""``taiq``: how `file` and we tell our files from other programs' SQLite files."""
+
+
+class StoreNewerError(StoreError):
+    """A newer taiqu has changed the file.  Nothing was touched."""
+
+
+class StoreForeignError(StoreError):
+    """The file is some other program's database.  Nothing was touched."""
+
+
+@migrations()
+def m001_begin(db: Database) -> None:
+    """Epochs, the outbox's books, commands with their results, small facts."""
+    db.execute(f"pragma application_id = {APPLICATION_ID}")
+    for table in _TABLES:
+        db.execute(table)
+
+
+_TABLES = (
+    # Small facts: the time floor, whether the file was closed properly.
+    """
+    create table meta (
+        key   text primary key,
+        value text not null
+    ) strict, without rowid
+    """,
+    # One row per life of the sequence numbers; the last one is the present epoch.
+    """
+    create table epoch (
+        number integer primary key autoincrement,
+        epoch  text    not null unique,   -- 64 random bits, hexadecimal
+        began  real    not null,          -- Unix time
+        how    text    not null,          -- why a new one was needed: startup.How
+        detail text    not null           -- the same in words
+    ) strict
+    """,
+    # The counters.  They outlive the messages, so a number is never given twice.
+    """
+    create table lane (
+        epoch       integer not null references epoch,
+        lane        text    not null,
+        last        integer not null,     -- the highest sequence number given
+        total_bytes integer not null,     -- of all bodies ever added
+        primary key (epoch, lane)
+    ) strict, without rowid
+    """,
+    # Which outbox tables there are.  Each holds one unbroken range of one lane.
+    """
+    create table segment (
+        id           integer primary key autoincrement,
+        epoch        integer not null references epoch,
+        lane         text    not null,
+        day          text    not null,    -- YYYYMMDD, UTC, when it was begun
+        first        integer not null,
+        last         integer,             -- null while messages are still added to it
+        bytes_before integer not null,    -- the lane's total_bytes when it was begun
+        unique (epoch, lane, first)
+    ) strict
+    """,
+    # What the head-end has, as ranges: a few rows stand for a million messages, and
+    # acknowledging never rewrites the messages' own pages.
+    """
+    create table acknowledged (
+        epoch integer not null references epoch,
+        lane  text    not null,
+        first integer not null,
+        last  integer not null check (last >= first),
+        primary key (epoch, lane, first)
+    ) strict, without rowid
+    """,
+    # Requests that a meter refuses, so that it is not asked again.
+    """
+    create table learned (
+        meter  text not null,
+        key    text not null,
+        reason text not null,
+        at     real not null,             -- Unix time
+        primary key (meter, key)
+    ) strict, without rowid
+    """,
+    # Every command ever taken, so that a repeated one gets the same answer.
+    """
+    create table command (
+        id       text    primary key,
+        digest   text    not null,        -- of its content
+        issuer   text    not null,
+        received real    not null,        -- Unix time
+        keep     integer not null check (keep in (0, 1)),
+        done     integer not null default 0 check (done in (0, 1))
+    ) strict, without rowid
+    """,
+    """
+    create table result (
+        command text    not null references command on delete cascade,
+        number  integer not null,
+        stage   text    not null,
+        reason  text    not null,
+        data    text    not null,         -- JSON
+        at      real    not null,         -- Unix time
+        primary key (command, number)
+    ) strict, without rowid
+    """,
+)
+
+
+def migrate(db: Database, path: Path) -> None:
+    """Bring the schema up to date.
+
+    Raises StoreNewerError if the file has been through migrations that we do not know, and
+    StoreForeignError if it never was ours.
+    """
+    [application_id] = db.execute("pragma application_id").fetchone()
+    # The table of migrations alone: our own first start, cut off in the middle.
+    if application_id != APPLICATION_ID and set(db.table_names()) - {Migrations.migrations_table}:
+        raise StoreForeignError(
+            f"{path}: this is a database of another program; nothing was touched; give the store"
+            " a path of its own in the configuration"
+        )
+    with closing(Database(memory=True, execute_plugins=False)) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
+    unknown = [one.name for one in migrations.applied(db) if one.name not in known]
+    if unknown:
+        raise StoreNewerError(
+            f"{path}: a newer taiqu has changed this file ({', '.join(unknown)}); nothing was"
+            " touched; install that release again, or put back the file from before it"
+        )
+    migrations.apply(db)
