@@ -1,0 +1,1 @@
+"""The head-end: MQTT, the messages, what is still to be delivered, commands."""
