@@ -1,0 +1,54 @@
+# taiqu: the two commands a new user needs are `make demo` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := gateway protocols simulators tests
+
+.PHONY: demo test format lint types tests mosquitto docs clean
+
+# Meters, lines, a broker and a head-end that do not exist; the gateway that does.
+demo: .venv/ready
+	@$(BIN)/taiqu demo $(ARGS)
+
+# Everything: format, lint, types, tests.
+test: format lint types tests
+
+format: .venv/ready
+	$(BIN)/ruff format --check $(SOURCES)
+
+lint: .venv/ready
+	$(BIN)/ruff check $(SOURCES)
+
+types: .venv/ready
+	$(BIN)/mypy
+
+tests: .venv/ready mosquitto
+	$(BIN)/pytest $(ARGS)
+
+# The real broker of the tests.  In CI a missing one is a failure, on a desk a skipped test.
+mosquitto:
+	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing mosquitto, the broker of the tests"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	      --no-install-recommends mosquitto >/dev/null; \
+	  else \
+	    echo "mosquitto is not installed: tests with a real broker are skipped;" \
+	      "install it with: sudo apt-get install mosquitto"; \
+	  fi; }
+
+# The message contract as JSON Schema and AsyncAPI, from the models.
+docs: .venv/ready
+	$(BIN)/taiqu contract --directory docs
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "taiqu needs Python 3.11 or newer; $(PYTHON) is older: make PYTHON=python3.11 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
+	  echo "no venv module: install it with: sudo apt-get install python3-venv"; exit 1; }
+	@echo "setting up .venv (once)"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[demo,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,230 @@
+"""The daemon: builds every part, starts the threads, and runs the core until told to stop.
+
+    python -m gateway.daemon --config /etc/taiqu/gateway.toml
+
+The only composition root: nothing else in the house builds a clock, a port, a connection and a
+database together.  Ends with 0 after SIGTERM or SIGINT, with 2 for a configuration that cannot be
+used, with 1 for anything else; systemd starts it again.
+"""
+
+import argparse
+import os
+import queue
+import random
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from gateway import livestate
+from gateway.acquisition.exchange import Manners
+from gateway.acquisition.line import Line
+from gateway.acquisition.ports import make_port
+from gateway.acquisition.runner import run_line
+from gateway.clock import SystemClock
+from gateway.config import Config, ConfigError, LineTable, load
+from gateway.core import Core
+from gateway.events import Event, Job
+from gateway.north.broker import LinkSettings
+from gateway.north.mqtt import Link
+from gateway.store.database import open_store
+from gateway.store.faults import StoreError
+
+log = structlog.get_logger()
+
+INBOX_SIZE = 4096
+WAKE_S = 0.5
+"""The core looks up at least this often, so that a signal is noticed without any trick."""
+JOBS_WAITING = 1024
+LATE_S = 1.0
+MIB = 1024 * 1024
+DRAIN_S = 2.0
+"""How long a stopping daemon waits for what the broker still owes us."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one gateway until it is told to stop, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="taiqu run", description="Run the gateway.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/taiqu/gateway.toml"))
+    args = parser.parse_args(argv)
+    set_up_log()
+    try:
+        config = load(args.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return Daemon(config).run()
+    except StoreError as error:
+        log.error("the store cannot be used", error=str(error))
+        return 1
+
+
+def set_up_log() -> None:
+    """One line per event on stderr: JSON for a machine, columns for a person."""
+    person = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=not person),
+            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Daemon:
+    """One gateway: its parts, its threads, its loop."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._clock = SystemClock()
+        self._random = random.Random(secrets.randbits(64))
+        self._inbox: queue.Queue[Event] = queue.Queue(INBOX_SIZE)
+        self._stopping = threading.Event()
+        self._told_to_stop = False
+        self._threads: list[threading.Thread] = []
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT.  Raises StoreError if the store fails us."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        config = self._config
+        config.store_directory.mkdir(parents=True, exist_ok=True)
+        with open_store(
+            config.store_directory / "taiqu.db",
+            self._clock.now,
+            secrets.token_bytes,
+            ballast_bytes=config.store.ballast_mib * MIB,
+        ) as database:
+            core = Core(
+                config,
+                database,
+                lines={line.name: self._start_line(line) for line in config.lines},
+                connect=self._link,
+                clock=self._clock,
+                random=self._random,
+                show=partial(livestate.write, config.run_directory),
+            )
+            log.info(
+                "gateway started",
+                gateway=config.gateway.name,
+                meters=len(config.meters),
+                lines=len(config.lines),
+                epoch=database.epoch,
+            )
+            notify("READY=1")
+            try:
+                self._work(core)
+            finally:
+                self._stopping.set()
+                notify("STOPPING=1")
+            self._stop(core)
+        log.info("gateway stopped", gateway=config.gateway.name)
+        return 0
+
+    def _work(self, core: Core) -> None:
+        pet_s = watchdog_s() / 3
+        petted = self._clock.monotonic()
+        while not self._told_to_stop:
+            wait_s = core.tick() - self._clock.monotonic()
+            if event := self._next(min(max(wait_s, 0.0), WAKE_S)):
+                core.handle(event)
+            now = self._clock.monotonic()
+            if pet_s and now - petted >= pet_s and core.alive(now):
+                notify("WATCHDOG=1")
+                petted = now
+
+    def _stop(self, core: Core) -> None:
+        """Write what waits, give the broker a moment, say goodbye."""
+        deadline = self._clock.monotonic() + DRAIN_S
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
+        core.stop()
+        while core.owes() and (left_s := deadline - self._clock.monotonic()) > 0:
+            if event := self._next(left_s):
+                core.handle(event)
+        core.close()
+
+    def _next(self, wait_s: float) -> Event | None:
+        try:
+            return self._inbox.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._told_to_stop = True
+
+    def _start_line(self, table: LineTable) -> Callable[[Job], None]:
+        manners = manners_of(self._config, table.name, tcp=table.port.startswith("tcp://"))
+        jobs: queue.Queue[Job] = queue.Queue(JOBS_WAITING)
+        line = Line(table.name, manners, self._inbox.put, random.Random(self._random.random()))
+        thread = threading.Thread(
+            target=run_line,
+            args=(line, make_port(table.port), jobs, self._clock, self._stopping, self._inbox.put),
+            name=f"line {table.name}",
+            daemon=True,
+        )
+        thread.start()
+        self._threads.append(thread)
+        return jobs.put_nowait
+
+    def _link(self, will: bytes) -> Link:
+        mqtt, folder = self._config.mqtt, self._config.path.parent
+        password = ""
+        if mqtt.password_file:
+            password = (folder / mqtt.password_file).read_text().rstrip("\n")
+        settings = LinkSettings(
+            brokers=mqtt.brokers,
+            username=mqtt.username,
+            password=password,
+            ca_file=folder / mqtt.ca_file if mqtt.ca_file else None,
+            cert_file=folder / mqtt.cert_file if mqtt.cert_file else None,
+            key_file=folder / mqtt.key_file if mqtt.key_file else None,
+            keepalive_s=mqtt.keepalive_s,
+        )
+        name = self._config.gateway.name
+        return Link(name, settings, self._inbox.put, will=will, now=self._clock.now)
+
+
+def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
+    """How each meter of a line wants to be spoken to."""
+    return {
+        meter.asset: Manners(
+            codec=meter.profile.codec(tcp=tcp),
+            settings=meter.settings,
+            timeout_s=meter.timeout_s,
+            guard_s=meter.guard_s,
+            # Only a Modbus RTU reply does not say which question it answers.
+            late_s=LATE_S if meter.profile.protocol == "modbus" and not tcp else 0.0,
+        )
+        for meter in config.meters_on(line)
+    }
+
+
+def watchdog_s() -> float:
+    """How often systemd wants to hear from us, in seconds; 0 where it does not."""
+    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+
+
+def notify(text: str) -> None:
+    """Tell systemd (sd_notify(3)).  Nothing happens where no systemd listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        # A leading @ stands for the abstract name space.
+        door.sendto(text.encode(), address.replace("@", "\0", 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""What has been taken and is not yet on flash, and how it gets there: a group in one transaction.
+
+A commit per reading wears the flash a hundred times faster than a group every few seconds, so
+readings, events and deliveries wait here, in memory, for the next commit.  An order's commit
+carries them along.  While the disk is full or another process holds the database they go on
+waiting, up to a bound beyond which the oldest readings are dropped and counted.
+
+Used by the core alone.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from gateway.clock import ClockState
+from gateway.config import StoreTable
+from gateway.north import contract
+from gateway.store.database import Database
+from gateway.store.faults import DiskFullError, LockedError
+from gateway.store.outbox import Lane, Message, Outbox
+
+Build = Callable[[int], contract.Numbered]
+"""Makes a message of its sequence number."""
+
+READINGS_MAX = 20_000
+"""Readings that may wait in memory: hours of an area, some 10 MiB."""
+VALUES_PER_MESSAGE = 400
+"""A message of about 12 kB: well below any broker's limit, and little to send again."""
+SHED_STEP = 0.75
+"""On a full disk this share of the messages is kept: room for hours, not for the next group."""
+MIB = 1024 * 1024
+
+log = structlog.get_logger()
+
+
+class Recorder:
+    """Gathers, and writes in groups.  ``wall`` gives Unix time, ``state`` what it is worth."""
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        gateway: str,
+        limits: StoreTable,
+        wall: Callable[[], float],
+        state: Callable[[], ClockState],
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._gateway = gateway
+        self._limits = limits
+        self._wall = wall
+        self._state = state
+        self._readings: deque[contract.Reading] = deque()
+        self._actions: list[Callable[[], None]] = []
+        self._delivered: list[Message] = []
+        self._obstacle = ""
+        self._added = 0
+        self.dropped = 0
+        """Readings lost because they could not be written for too long."""
+        self.stored = 0
+        """Messages written since the start."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._readings or self._actions or self._delivered)
+
+    @property
+    def epoch(self) -> str:
+        """The present epoch of the database."""
+        return self._database.epoch
+
+    def reading(self, reading: contract.Reading) -> None:
+        """Take a reading."""
+        self._readings.append(reading)
+        if len(self._readings) > READINGS_MAX:
+            self._readings.popleft()
+            self.dropped += 1
+
+    def event(
+        self, code: contract.EventCode, meter: str = "", line: str = "", detail: str = ""
+    ) -> None:
+        """Take an event that the head-end is to know."""
+        self._fact(
+            contract.Event(
+                code=code,
+                at=contract.instant(self._wall()),
+                clock=self._state().value,
+                meter=meter or None,
+                line=line or None,
+                detail=detail[:500],
+            )
+        )
+
+    def new_epoch(self, previous: str | None, reason: str) -> None:
+        """The database began anew; the head-end must not be surprised by numbers from 1."""
+        at, clock = contract.instant(self._wall()), self._state().value
+        self._fact(
+            contract.StoreNewEpoch(at=at, clock=clock, previous=previous, reason=reason[:500])
+        )
+
+    def unnoted(self, lane: str) -> set[int]:
+        """Numbers of ``lane`` that are delivered, which the file does not know yet."""
+        return {message.seq for message in self._delivered if message.lane == lane}
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Do this inside the next commit; again in the one after, if that one fails."""
+        self._actions.append(action)
+
+    def delivered(self, message: Message) -> None:
+        """The head-end has this message."""
+        self._delivered.append(message)
+
+    def result(self, build: Build) -> None:
+        """Add a command's result: inside ``commit``, or in an action given to ``later``."""
+        self._add(Lane.URGENT, "results", build)
+
+    @contextlib.contextmanager
+    def commit(self, monotonic_s: float, *, live: bool) -> Iterator[None]:
+        """One transaction around the caller's changes; everything that waits goes with it.
+
+        ``live`` says whether the head-end can be reached: readings then go to the live lane.
+        """
+        self._added = 0
+        with self._database.transaction():
+            # First: what the caller makes pending again must not be noted as delivered after it.
+            self._write(Lane.LIVE if live else Lane.HISTORY)
+            yield
+        self._readings.clear()
+        self._actions.clear()
+        self._delivered.clear()
+        self.stored += self._added
+        self._database.note_head(monotonic_s)
+
+    def flush(self, monotonic_s: float, *, live: bool) -> bool:
+        """Write what waits.  False if it must go on waiting: the log says why, once."""
+        try:
+            with self.commit(monotonic_s, live=live):
+                pass
+        except DiskFullError as error:
+            return self._relieved(error) and self.flush(monotonic_s, live=live)
+        except LockedError as error:
+            self._tell(str(error))
+            return False
+        self._tell("")
+        return True
+
+    def shed(self) -> None:
+        """Keep the outbox within its limits, and the ballast in its place.  Once a minute."""
+        limits = self._limits
+        with contextlib.suppress(DiskFullError, LockedError):
+            self._shed(limits.max_mib * MIB, limits.keep_days * 86_400.0)
+            self._database.restore_ballast()
+
+    def _write(self, lane: Lane) -> None:
+        for action in self._actions:
+            action()
+        for group in self._groups():
+            self._add(lane, "readings" if lane is Lane.LIVE else "history", self._of(lane, group))
+        self._outbox.acknowledge(self._delivered)
+
+    def _add(self, lane: Lane, kind: str, build: Build) -> None:
+        self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
+        self._added += 1
+
+    def _of(self, lane: Lane, group: tuple[contract.Reading, ...]) -> Build:
+        return lambda seq: contract.Readings(
+            gateway=self._gateway, epoch=self.epoch, lane=lane.value, seq=seq, readings=group
+        )
+
+    def _fact(self, fact: contract.Fact) -> None:
+        self.later(lambda: self._add(Lane.URGENT, "events", self._event(fact)))
+
+    def _event(self, fact: contract.Fact) -> Build:
+        return lambda seq: contract.Events(
+            gateway=self._gateway, epoch=self.epoch, lane="urgent", seq=seq, event=fact
+        )
+
+    def _groups(self) -> Iterator[tuple[contract.Reading, ...]]:
+        group: list[contract.Reading] = []
+        values = 0
+        for reading in self._readings:
+            group.append(reading)
+            values += len(reading.values) + 1
+            if values >= VALUES_PER_MESSAGE:
+                yield tuple(group)
+                group, values = [], 0
+        if group:
+            yield tuple(group)
+
+    def _relieved(self, error: DiskFullError) -> bool:
+        """Make room on a full disk: the ballast, then the oldest telemetry.  False if neither."""
+        self._tell(str(error))
+        released = self._database.release_ballast()
+        kept = self._outbox.size_bytes()
+        with contextlib.suppress(DiskFullError):
+            return self._shed(int(kept * SHED_STEP), float("inf")) or released
+        return released
+
+    def _shed(self, max_bytes: int, max_age_s: float) -> bool:
+        with self._database.transaction():
+            lost = self._outbox.shed(max_bytes, max_age_s, self._wall())
+        for gone in lost:
+            log.warning("messages given up", lane=gone.lane, count=gone.count, reason=gone.reason)
+            at, clock = contract.instant(self._wall()), self._state().value
+            self._fact(
+                contract.Shed(
+                    at=at,
+                    clock=clock,
+                    lane=gone.lane.value,
+                    first=gone.first,
+                    last=gone.last,
+                    count=gone.count,
+                    reason=gone.reason,
+                )
+            )
+        return bool(lost)
+
+    def _tell(self, obstacle: str) -> None:
+        """Log a change, not a state."""
+        if bool(obstacle) == bool(self._obstacle):
+            return
+        self._obstacle = obstacle
+        if obstacle:
+            log.error("readings cannot be written, they wait in memory", reason=obstacle)
+        else:
+            log.info("readings are written again", dropped=self.dropped)

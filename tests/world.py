@@ -1,0 +1,337 @@
+"""The whole gateway on simulated time: real core, lines, store; the rest of the world is played.
+
+One heap of what happens when.  Nothing waits and nothing depends on the machine: the same seed
+gives the same messages, byte for byte.  A power cut is the disk's image of that instant: whatever
+was not committed is gone, and a new core starts from the files.
+"""
+
+import hashlib
+import heapq
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gateway.acquisition.line import Line, Open, Transmit
+from gateway.config import Config, load
+from gateway.core import Core
+from gateway.daemon import manners_of
+from gateway.events import Arrived, Delivered, Event, Job, LinkDown, LinkUp
+from gateway.livestate import State
+from gateway.store.database import Connection, Database, open_store
+from simulators.area import PROFILES, Area, build_area
+from simulators.ledger import Ledger, Taken
+from simulators.line import Line as Pair
+
+START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
+LATENCY_S = 0.04
+
+
+class SimClock:
+    """Moves only when the world moves it; ``step`` is what NTP does."""
+
+    def __init__(self, now: float = START) -> None:
+        self._offset, self._monotonic, self.synced = now, 0.0, True
+
+    def now(self) -> float:
+        return self._offset + self._monotonic
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def synchronised(self) -> bool:
+        return self.synced
+
+    def advance(self, to: float) -> None:
+        assert to >= self._monotonic, "time does not go back"
+        self._monotonic = to
+
+    def step(self, seconds: float) -> None:
+        self._offset += seconds
+
+
+def area_of(meters: int, lines: int, seed: int) -> Area:
+    """``meters`` on ``lines``: mostly single-phase DL/T 645 at 2400, a Modbus meter beside them."""
+    per_line = meters // lines
+    tables = []
+    for n in range(lines):
+        rows: list[dict[str, Any]] = [
+            {
+                "asset": f"L{n}M{m:02}",
+                "profile": "dlt645-2007-single-phase",
+                "address": f"{1000 * n + m:012}",
+                "daily_kwh": 5 + m % 9,
+            }
+            for m in range(per_line - 1)
+        ]
+        rows.append(
+            {"asset": f"L{n}X", "profile": "eastron-sdm630", "address": "7", "kind": "shop"}
+        )
+        tables.append({"name": f"line{n}", "meter": rows})
+    return build_area({"seed": seed, "line": tables}, PROFILES, "the world")
+
+
+def config_of(area: Area, directory: Path, period_s: int = 900, store: str = "") -> Config:
+    """The configuration that a technician would write for ``area``."""
+    text = [
+        f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
+        f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
+        '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
+    ]
+    for n, line in enumerate(area.lines):
+        text.append(f'[[line]]\nname = "{line.name}"\nport = "socket://127.0.0.1:{7000 + n}"\n')
+        text += [
+            f'[[meter]]\nasset = "{m.asset}"\nline = "{line.name}"\naddress = "{m.address}"\n'
+            f'profile = "{m.profile.name}"\nperiod_s = {period_s}\n'
+            for m in line.meters
+        ]
+    path = directory / "gateway.toml"
+    path.write_text("\n".join(text))
+    return load(path)
+
+
+@dataclass
+class Broker:
+    """Delivers to the head-end's ledger, or is down."""
+
+    up: bool = True
+    ledger: Ledger = field(default_factory=Ledger)
+    digest: Any = field(default_factory=hashlib.sha256)
+    arrived: list[tuple[float, str, bytes]] = field(default_factory=list)
+
+    def take(self, now: float, topic: str, payload: bytes) -> None:
+        self.digest.update(f"{now:.6f} {topic} ".encode() + payload)
+        self.arrived.append((now, topic, payload))
+        assert self.ledger.take(topic, payload) not in (Taken.CONFLICT, Taken.UNREADABLE)
+
+
+class SimLink:
+    """What ``gateway.north.mqtt.Link`` is in the daemon."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.connection = 0
+        self._mid = 0
+        self.unacknowledged: set[int] = set()
+
+    def open(self, connection: int, broker: str) -> None:
+        self.connection, self._mid = connection, 0
+        world = self._world
+        answer: Event = LinkDown(connection, f"{broker}: nothing listens there")
+        if world.broker.up:
+            answer = LinkUp(connection, broker, True, 0, 0)
+        world.later(LATENCY_S, partial(world.tell, self, answer))
+
+    def close(self) -> None:
+        self.connection = 0
+
+    def publish(self, topic_: str, payload: bytes, *, retain: bool = False) -> int | None:  # noqa: ARG002
+        if not self.connection or not self._world.broker.up:
+            return None
+        self._mid += 1
+        self._world.later(
+            LATENCY_S, partial(self._reach, self.connection, self._mid, topic_, payload)
+        )
+        return self._mid
+
+    def acknowledge(self, arrived: Arrived) -> None:
+        self.unacknowledged.discard(arrived.mid)
+
+    def _reach(self, connection: int, mid: int, topic: str, payload: bytes) -> None:
+        world = self._world
+        if not world.broker.up:
+            return
+        world.broker.take(world.clock.monotonic(), topic, payload)
+        # The answer may be lost with the connection: then the message comes again.
+        world.later(LATENCY_S, partial(world.tell, self, Delivered(connection, mid)))
+
+
+class Wire:
+    """A line's shell: carries out what the Line says, with simulated meters on the pair."""
+
+    def __init__(self, world: "World", pair: Pair, line: Line) -> None:
+        self._world, self._pair, self.line = world, pair, line
+        self._turn = 0
+        self.alive = True
+
+    def submit(self, job: Job) -> None:
+        self.line.submit(job, self._world.clock.monotonic())
+        self._world.later(0.0, self.step)
+
+    def step(self, heard: bytes = b"") -> None:
+        if not self.alive:
+            return
+        clock = self._world.clock
+        while True:
+            act = self.line.advance(clock.monotonic(), clock.now(), heard)
+            heard = b""
+            if isinstance(act, Open):
+                self.line.port_up(clock.monotonic())
+            elif isinstance(act, Transmit):
+                self._transmit(act)
+            else:
+                self._turn += 1
+                self._world.at(act.until, partial(self._wake, self._turn))
+                return
+
+    def _wake(self, turn: int) -> None:
+        if turn == self._turn:
+            self.step()
+
+    def _transmit(self, act: Transmit) -> None:
+        settings, clock = act.settings, self._world.clock
+        spent_s = len(act.data) * settings.character_s
+        answers = self._pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
+        for delay_s, data in answers:
+            ends_s = spent_s + delay_s + len(data) * settings.character_s
+            self._world.later(ends_s, partial(self.step, data))
+
+
+class World:
+    """A gateway, its area, its head-end.  ``run`` lets the time pass."""
+
+    def __init__(
+        self, directory: Path, seed: int, *, meters: int = 8, lines: int = 2, period_s: int = 900
+    ) -> None:
+        self.random = random.Random(seed)
+        self.clock = SimClock()
+        self.area = area_of(meters, lines, seed)
+        self.config = config_of(self.area, directory, period_s)
+        self.broker = Broker()
+        self.states: list[State] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._inbox: list[Event] = []
+        self._turn = 0
+        self.start()
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        if when < float("inf"):
+            self._order += 1
+            heapq.heappush(self._heap, (when, self._order, what))
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        self.at(self.clock.monotonic() + seconds, what)
+
+    def run(self, seconds: float) -> None:
+        until = self.clock.monotonic() + seconds
+        while self._heap and self._heap[0][0] <= until:
+            when, _, what = heapq.heappop(self._heap)
+            self.clock.advance(max(when, self.clock.monotonic()))
+            what()
+            self._settle()
+        self.clock.advance(until)
+
+    def _settle(self) -> None:
+        """Let the core act on everything that has happened, then on the time."""
+        if not self.on:
+            self._inbox.clear()
+            return
+        happened = bool(self._inbox)
+        while self._inbox:
+            self.core.handle(self._inbox.pop(0))
+        if happened or self.clock.monotonic() >= self._next_tick:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._next_tick = self.core.tick()
+        self._turn += 1
+        self.at(self._next_tick, partial(self._wake, self._turn))
+
+    def _wake(self, turn: int) -> None:
+        if turn == self._turn:
+            self._next_tick = self.clock.monotonic()
+
+    def tell(self, link: SimLink, event: Event) -> None:
+        """An event of the connection; nothing comes of one that was closed."""
+        if link is self.link and getattr(event, "connection", 0) == link.connection:
+            self._inbox.append(event)
+
+    # --- power ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Power on: everything is built from the files."""
+        self.on = True
+        directory = self.config.store_directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.database: Database = open_store(
+            directory / "taiqu.db", self.clock.now, self.random.randbytes, ballast_bytes=0
+        )
+        self.link = SimLink(self)
+        self.wires = {
+            line.name: Wire(
+                self,
+                line.open(),
+                Line(
+                    line.name,
+                    manners_of(self.config, line.name, tcp=False),
+                    self._inbox.append,
+                    random.Random(self.random.random()),
+                ),
+            )
+            for line in self.area.lines
+        }
+        self.core = Core(
+            self.config,
+            self.database,
+            lines={name: wire.submit for name, wire in self.wires.items()},
+            connect=lambda _will: self.link,
+            clock=self.clock,
+            random=random.Random(self.random.random()),
+            show=self._show,
+        )
+        for wire in self.wires.values():
+            self.later(0.0, wire.step)
+        self._tick()
+
+    def power_cut(self) -> None:
+        """The mains go: the disk keeps what was committed, nothing else is left."""
+        directory = self.config.store_directory
+        image = directory.with_name("image")
+        shutil.copytree(directory, image, ignore=shutil.ignore_patterns("*-shm", "*.lock"))
+        for wire in self.wires.values():
+            wire.alive = False
+        self.on = False
+        with self.database._held.pop_all():
+            Connection.close(self.database)
+        shutil.rmtree(directory)
+        image.rename(directory)
+
+    def stop(self) -> None:
+        """A clean end."""
+        for wire in self.wires.values():
+            wire.alive = False
+        self.core.stop()
+        for _ in range(100):
+            if not self.core.owes() or not self._heap:
+                break
+            self.run(LATENCY_S)
+        self.core.close()
+        self.on = False
+        self.given = self.database.rows(
+            "select epoch.epoch, lane, last from lane join epoch on epoch.number = lane.epoch"
+        )
+        self.database.close()
+
+    def broker_down(self) -> None:
+        self.broker.up = False
+        connection, self.link.connection = self.link.connection, 0
+        if connection:
+            self.later(LATENCY_S, lambda: self._inbox.append(LinkDown(connection, "broker died")))
+
+    def broker_up(self) -> None:
+        self.broker.up = True
+
+    def _show(self, state: State) -> None:
+        self.states[:] = [state]
+
+    # --- judging --------------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> str:
+        return str(self.broker.digest.hexdigest())
