@@ -84,7 +84,7 @@ def load(path: Path) -> Config:
     tables = reader.rows(MeterTable, data, "meter")
     if mqtt:
         reader.check_mqtt(mqtt)
-    profiles = reader.profiles(gateway.profiles if gateway else "meters", tables)
+    profiles = reader.profiles(data, tables)
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
     if reader.problems or not (gateway and store and mqtt):

@@ -97,9 +97,14 @@ class Reader:
             if name and not (self.path.parent / name).is_file():
                 self.say(f"mqtt.{key}", f"found {name!r}: no such file; write a path that exists")
 
-    def profiles(self, directory: str, tables: list[tuple[int, MeterTable]]) -> dict[str, Profile]:
+    def profiles(
+        self, data: dict[str, object], tables: list[tuple[int, MeterTable]]
+    ) -> dict[str, Profile]:
         """Every profile that some meter names, loaded once."""
-        folder = self.path.parent / directory
+        # From the file itself: another mistake in [gateway] must not hide the directory.
+        gateway = data.get("gateway")
+        directory = gateway.get("profiles", "meters") if isinstance(gateway, dict) else "meters"
+        folder = self.path.parent / str(directory)
         known = sorted(file.stem for file in folder.glob("*.toml"))
         loaded: dict[str, Profile] = {}
         for name in dict.fromkeys(table.profile for _, table in tables):

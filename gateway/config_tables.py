@@ -3,20 +3,16 @@
 A field's description completes the sentence "write ..." in an error message.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-BAUD_RATES = (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)
 
 Name = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9-]{1,32}$", description="1 to 32 letters, digits or hyphens"),
 ]
-Baud = Annotated[
-    Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200],
-    Field(description="one of " + ", ".join(map(str, BAUD_RATES))),
-]
+Baud = Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+BAUD_RATES: tuple[int, ...] = get_args(Baud)
 Address = Annotated[
     str,
     BeforeValidator(lambda found: str(found) if type(found) is int else found),
@@ -98,7 +94,7 @@ class MeterTable(Table):
     profile: Name
     points: tuple[str, ...] = Field((), strict=False, description="names of points of the profile")
     period_s: int = Field(900, ge=1, le=86400, description="seconds from poll to poll, 1 to 86400")
-    baud: Baud | None = None
+    baud: Baud | None = Field(None, description="one of " + ", ".join(map(str, BAUD_RATES)))
     parity: Literal["none", "even", "odd"] | None = Field(
         None, description='"none", "even" or "odd"'
     )
