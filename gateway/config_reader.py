@@ -36,6 +36,8 @@ class Reader:
 
     path: Path
     problems: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    """Kinds of tables of which one or more could not be read."""
 
     def say(self, where: str, problem: str) -> None:
         """Note a problem at a place in the file."""
@@ -72,6 +74,8 @@ class Reader:
             self.say(f"[[{key}]]", "missing; write at least one such table")
             return []
         rows = [(n, self._validate(model, row, f"{key}[{n}]")) for n, row in enumerate(found)]
+        if any(row is None for _, row in rows):
+            self.broken.add(key)
         return [(n, row) for n, row in rows if row is not None]
 
     def _validate(self, model: type[T], found: object, where: str) -> T | None:
@@ -132,7 +136,7 @@ class Reader:
         for n, line in lines:
             if problem := parse_port(line.port):
                 self.say(f"line[{n}].port", f"found {line.port!r}: {problem}")
-            if line.name not in used:
+            if line.name not in used and "meter" not in self.broken:
                 self.say(f"line[{n}].name", f"found {line.name!r}: no meter is on this line")
             if not line.port.startswith("tcp://"):
                 continue

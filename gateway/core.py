@@ -89,9 +89,8 @@ class Core:
         self._overview = Overview(config, now)
         self._outbox = Outbox(database, clock.now)
         name = config.gateway.name
-        self._recorder = Recorder(
-            database, self._outbox, name, config.store, clock.now, lambda: self._clock_state
-        )
+        state = self._judged
+        self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
         commands = Commands(database)
         self._uplink = Uplink(
             config,
@@ -100,7 +99,7 @@ class Core:
             self._recorder,
             connect,
             clock,
-            lambda: self._clock_state,
+            state,
             random,
         )
         self._orders = Orders(
@@ -177,10 +176,10 @@ class Core:
         now = self._clock.monotonic()
         self._recorder.event("stopping")
         self._flush(now)
-        self._uplink.send(now)
 
-    def owes(self) -> bool:
-        """Whether the broker still owes us an answer."""
+    def draining(self) -> bool:
+        """Send what there is room for; True while the broker owes us an answer."""
+        self._uplink.send(self._clock.monotonic())
         return self._uplink.delivery.in_flight > 0
 
     def close(self) -> None:
@@ -263,6 +262,9 @@ class Core:
             self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
         if self._recorder.waits(now) and self._recorder.flush(now, live=self._uplink.live):
             self._send_at = now
+
+    def _judged(self) -> ClockState:
+        return self._clock_state
 
     def _judge_clock(self, now: float) -> None:
         if now < self._clock_at:

@@ -150,7 +150,7 @@ class Daemon:
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
         core.stop()
-        while core.owes() and (left_s := deadline - self._clock.monotonic()) > 0:
+        while core.draining() and (left_s := deadline - self._clock.monotonic()) > 0:
             if event := self._next(left_s):
                 core.handle(event)
         core.close()

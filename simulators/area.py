@@ -32,7 +32,7 @@ from pydantic_core import ErrorDetails
 
 from protocols.base import Value
 from protocols.model import ModbusProfile, Profile
-from protocols.profile import ProfileError, load
+from protocols.profile import SHIPPED, ProfileError, load
 from simulators.dlt645_meter import DLT645Meter
 from simulators.household import Household
 from simulators.line import Line
@@ -40,7 +40,7 @@ from simulators.load import Kind
 from simulators.meter import Meter, Settings
 from simulators.modbus_meter import ModbusMeter
 
-PROFILES = Path(__file__).parent.parent / "config" / "meters"
+PROFILES = SHIPPED
 """Where the meter models are."""
 
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
