@@ -24,8 +24,10 @@ class Manners:
     settings: PortSettings
     timeout_s: float = 1.0
     """From the end of our request on the wire until the first byte of the reply."""
+    silence_s: float = 0.0
+    """Silence on the pair before a request to this meter, whoever spoke last."""
     guard_s: float = 0.02
-    """Silence this meter needs before a request, whoever spoke last."""
+    """What this meter needs to turn round after an exchange of its own; others use the time."""
     turnaround_s: float = 0.0
     """Further silence when the exchange before was with another meter."""
     latency_s: float = 0.0

@@ -12,6 +12,8 @@ What it keeps to:
 
 - Every exchange is chosen anew: by ``Priority``, then by the order of submission.  A failed try
   goes behind the others of its class, so an urgent job waits for one exchange and never for three.
+- A meter that must rest after an exchange, or owes an answer, lets the others of its class go
+  first: its guard time costs the line nothing while anybody else has something to say.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is counted from the end of our own transmission on the wire, and judged by bytes:
@@ -109,6 +111,8 @@ class Line:
         self._number = 0
         self._exchange: Exchange | None = None
         self._debts: dict[str, Debt] = {}
+        self._ended_at: dict[str, float] = {}
+        """By meter: the last activity on the line in its last exchange."""
         self._last: tuple[str, PortSettings] | None = None
         self._active_at = -math.inf
         self._stray_at = -math.inf
@@ -183,7 +187,7 @@ class Line:
         if not self._up:
             return Open() if now >= self._open_at else Rest(min(self._open_at, expiry))
         while self._tasks:
-            task = min(self._tasks, key=lambda each: self._rank(each, now))
+            task = self._next(now)
             ready_at = self._ready_at(task, now)
             if now < ready_at:
                 return Rest(min(ready_at, expiry))
@@ -193,39 +197,61 @@ class Line:
         self._held_since = None
         return Rest(math.inf)
 
-    def _rank(self, task: Task, now: float) -> tuple[int, bool, int]:
-        """The lowest goes first.  In a class, who must wait for a late answer lets others go."""
-        debt = self._debt(task)
-        return task.job.priority, debt is not None and now < debt.until, task.order
+    def _next(self, now: float) -> Task:
+        """The task whose turn it is: the first of the most urgent, unless its meter must rest and
+        another of its class can begin before that is over.
+        """
+        first = min(self._tasks, key=lambda each: (each.job.priority, each.order))
+        free_at = self._free_at(first)
+        if free_at <= max(now, self._quiet_at(first)):
+            return first
+        sooner = [
+            task
+            for task in self._tasks
+            if task.job.priority == first.job.priority and self._free_at(task) < free_at
+        ]
+        return min(sooner, key=lambda task: task.order, default=first)
+
+    def _free_at(self, task: Task) -> float:
+        """When neither the pair nor the meter needs silence any more before this request."""
+        return max(self._quiet_at(task), self._rested_at(task))
 
     def _debt(self, task: Task) -> Debt | None:
         """The answer to another request that this task's meter still owes."""
         debt = self._debts.get(task.job.meter)
         return debt if debt and debt.request != (task.follow_up or task.request) else None
 
-    def _ready_at(self, task: Task, now: float) -> float:
-        """The first moment at which this task's next request may be sent."""
+    def _rested_at(self, task: Task) -> float:
+        """When this task's meter is ready for it: has turned round, owes no other answer."""
+        meter = task.job.meter
+        debt = self._debt(task)
+        turned_at = self._ended_at.get(meter, -math.inf) + self._manners[meter].guard_s
+        return max(turned_at, debt.until) if debt else turned_at
+
+    def _quiet_at(self, task: Task) -> float:
+        """When the pair has been silent for long enough for this task's meter."""
         meter = task.job.meter
         manners = self._manners[meter]
         last_meter, last_settings = self._last or ("", None)
-        pause_s = manners.guard_s
+        pause_s = manners.silence_s
         if meter != last_meter:
             pause_s += manners.turnaround_s
         if manners.settings != last_settings:
             # A meter set to the slowest rate takes that long to see that the line is silent.
             slowest_s = max(each.settings.character_s for each in self._manners.values())
             pause_s = max(pause_s, SETTLE_S, SILENT_CHARACTERS * slowest_s)
-        ready_at = self._active_at + pause_s
-        debt = self._debt(task)
-        if debt:
-            ready_at = max(ready_at, debt.until)
+        return self._active_at + pause_s
 
+    def _ready_at(self, task: Task, now: float) -> float:
+        """The first moment at which this task's next request may be sent."""
+        ready_at = self._free_at(task)
         if self._held_since is None:
             self._held_since = now
         # Somebody else speaks: let him finish, but a line that babbles must not stop us for ever.
         patience_ends = max(ready_at, self._held_since) + PATIENCE_S
-        quiet_at = min(self._stray_at + pause_s, patience_ends)
-        return max(ready_at, quiet_at)
+        manners = self._manners[task.job.meter]
+        pause_s = max(manners.guard_s, self._quiet_at(task) - self._active_at)
+        return max(ready_at, min(self._stray_at + pause_s, patience_ends))
 
     def _begin(self, task: Task, now: float) -> Transmit | None:
         """Send this task's next request; None if the protocol has no words for it."""
@@ -278,6 +304,7 @@ class Line:
         meter, manners = exchange.task.job.meter, exchange.manners
         self._exchange = None
         self._last = (meter, manners.settings)
+        self._ended_at[meter] = self._active_at
         exchange.task.busy_s += now - exchange.begun_at
         debt = self._debts.pop(meter, None)
         # Of two answers owed, one came; which one, nobody can tell: the other may still come.

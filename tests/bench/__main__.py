@@ -1,4 +1,4 @@
-"""``python -m tests.bench [NAMES...] [--quick]``: run benches, print their figures as JSON lines."""
+"""``python -m tests.bench [NAMES...] [--quick]``: print their figures as JSON lines."""
 
 import argparse
 import sys

@@ -19,9 +19,7 @@ def exchanges(*, quick: bool) -> Iterator[Figure]:
     for model, (address, rates, aim) in PLANS.items():
         profile = load(ROOT / "config" / "meters" / f"{model}.toml")
         points = [point for point in STANDARD_POINTS if point in profile.points]
-        plans = [
-            profile.plan(address, points, frozenset(), 10 / rate) for rate in rates
-        ]
+        plans = [profile.plan(address, points, frozenset(), 10 / rate) for rate in rates]
         yield Figure(
             bench="exchanges",
             figure=model,

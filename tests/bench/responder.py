@@ -12,7 +12,7 @@ import sys
 import threading
 
 HEADER = struct.Struct(">HHHBBHH")
-"""Transaction, protocol, length, unit, function, register, count.  Source: Modbus on TCP/IP 1.0b."""
+"""Number, protocol, length, unit, function, register, count.  Source: Modbus on TCP/IP V1.0b."""
 REGISTERS = b"".join(struct.pack(">H", 1000 + n) for n in range(125))
 
 

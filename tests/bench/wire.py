@@ -7,6 +7,7 @@ request again.
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 from tests.bench.figures import BenchError, Figure, quantile
 from tests.bench.rig import Daemon, Entry, Meters, rig, wait_for
@@ -34,7 +35,7 @@ def wire(*, quick: bool) -> Iterator[Figure]:
         whole, cycles = whole_cycles(entries)
         span_s = whole[-1].at - whole[0].at
         wire_s = sum(entry.wire_s for entry in whole[:-1])
-        lost = [b.at - a.at - a.wire_s for a, b in zip(whole, whole[1:], strict=False)]
+        lost = [b.at - a.at - a.wire_s for a, b in pairwise(whole)]
         yield Figure(
             bench="wire",
             figure=f"efficiency_{line.baud}",
