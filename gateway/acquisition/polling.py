@@ -16,6 +16,10 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
+POLL_WAITS_S = 3600.0
+"""A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
+one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -152,7 +156,8 @@ class Polling:
         if cell.number == meter.slot and not meter.again:
             return None
         meter.slot, meter.again = cell.number, False
-        meter.job = self._make(meter, meter.plan, Priority.POLL, now + cell.ends_in_s)
+        not_after = now + max(cell.ends_in_s, POLL_WAITS_S)
+        meter.job = self._make(meter, meter.plan, Priority.POLL, not_after)
         return meter.job
 
     def _probe(self, meter: _Meter, now: float) -> Job | None:
