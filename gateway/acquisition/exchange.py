@@ -27,8 +27,10 @@ class Manners:
     What the meter's replies teach may make it shorter."""
     least_timeout_s: float = 0.25
     """No shorter than this."""
+    silence_s: float = 0.0
+    """Silence on the pair before a request to this meter, whoever spoke last."""
     guard_s: float = 0.02
-    """Silence this meter needs before a request, whoever spoke last."""
+    """What this meter needs to turn round after an exchange of its own; others use the time."""
     turnaround_s: float = 0.0
     """Further silence when the exchange before was with another meter."""
     latency_s: float = 0.0

@@ -13,6 +13,8 @@ What it keeps to:
 - Every exchange is chosen anew: by class (gateway/acquisition/shares.py), then by the order of
   submission.  A failed try goes behind the others of its class, so an urgent job waits for one
   exchange and never for three.
+- A meter that must rest after an exchange, or owes an answer, lets the others of its class go
+  first: its guard time costs the line nothing while anybody else has something to say.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is learned from the meter's replies (gateway/acquisition/patience.py), counted from
@@ -33,7 +35,7 @@ from random import Random
 from gateway.acquisition.exchange import Debt, Exchange, Manners, Task
 from gateway.acquisition.hearing import Hearing
 from gateway.acquisition.patience import Patience
-from gateway.acquisition.shares import Rank, Shares
+from gateway.acquisition.shares import Shares
 from gateway.events import Event, Fault, Job, Overheard, PortChanged, PortSettings, Priority
 from protocols.base import RefusedError, RequestError
 
@@ -119,6 +121,8 @@ class Line:
         self._patience: defaultdict[str, Patience] = defaultdict(Patience)
         self._shares = Shares()
         self._hearing = Hearing()
+        self._ended_at: dict[str, float] = {}
+        """By meter: the last activity on the line in its last exchange."""
         self._last: tuple[str, PortSettings] | None = None
         self._active_at = -math.inf
         self._stray_at = -math.inf
@@ -194,8 +198,7 @@ class Line:
         if not self._up:
             return Open() if now >= self._open_at else Rest(min(self._open_at, expiry))
         while self._tasks:
-            ranks = self._shares.ranks({task.job.priority for task in self._tasks})
-            task = min(self._tasks, key=lambda each: self._rank(each, ranks, now))
+            task = self._next(now)
             ready_at = self._ready_at(task, now)
             if now < ready_at:
                 return Rest(min(ready_at, expiry))
@@ -205,45 +208,62 @@ class Line:
         self._held_since = None
         return Rest(math.inf)
 
-    def _rank(
-        self, task: Task, ranks: Mapping[Priority, Rank], now: float
-    ) -> tuple[int, bool, Rank, int]:
-        """The lowest goes first.  Who must wait for a late answer lets others of its class go, and
-        of the classes that share the time.
+    def _next(self, now: float) -> Task:
+        """The task whose turn it is, unless its meter must rest and another of its class, or of
+        those it shares the time with, can begin before that is over.
         """
-        debt = self._debt(task)
-        priority = task.job.priority
-        owing = debt is not None and now < debt.until
-        return min(priority, Priority.POLL), owing, ranks[priority], task.order
+        ranks = self._shares.ranks({task.job.priority for task in self._tasks})
+        by_rank = sorted(self._tasks, key=lambda task: (ranks[task.job.priority], task.order))
+        first = by_rank[0]
+        free_at = self._free_at(first)
+        if free_at <= max(now, self._quiet_at(first)):
+            return first
+        level = min(first.job.priority, Priority.POLL)
+        for task in by_rank:
+            if min(task.job.priority, Priority.POLL) == level and self._free_at(task) < free_at:
+                return task
+        return first
+
+    def _free_at(self, task: Task) -> float:
+        """When neither the pair nor the meter needs silence any more before this request."""
+        return max(self._quiet_at(task), self._rested_at(task))
 
     def _debt(self, task: Task) -> Debt | None:
         """The answer to another request that this task's meter still owes."""
         debt = self._debts.get(task.job.meter)
         return debt if debt and debt.request != (task.follow_up or task.request) else None
 
-    def _ready_at(self, task: Task, now: float) -> float:
-        """The first moment at which this task's next request may be sent."""
+    def _rested_at(self, task: Task) -> float:
+        """When this task's meter is ready for it: has turned round, owes no other answer."""
+        meter = task.job.meter
+        debt = self._debt(task)
+        turned_at = self._ended_at.get(meter, -math.inf) + self._manners[meter].guard_s
+        return max(turned_at, debt.until) if debt else turned_at
+
+    def _quiet_at(self, task: Task) -> float:
+        """When the pair has been silent for long enough for this task's meter."""
         meter = task.job.meter
         manners = self._manners[meter]
         last_meter, last_settings = self._last or ("", None)
-        pause_s = manners.guard_s
+        pause_s = manners.silence_s
         if meter != last_meter:
             pause_s += manners.turnaround_s
         if manners.settings != last_settings:
             # A meter set to the slowest rate takes that long to see that the line is silent.
             slowest_s = max(each.settings.character_s for each in self._manners.values())
             pause_s = max(pause_s, SETTLE_S, SILENT_CHARACTERS * slowest_s)
-        ready_at = self._active_at + pause_s
-        debt = self._debt(task)
-        if debt:
-            ready_at = max(ready_at, debt.until)
+        return self._active_at + pause_s
 
+    def _ready_at(self, task: Task, now: float) -> float:
+        """The first moment at which this task's next request may be sent."""
+        ready_at = self._free_at(task)
         if self._held_since is None:
             self._held_since = now
         # Somebody else speaks: let him finish, but a line that babbles must not stop us for ever.
         patience_ends = max(ready_at, self._held_since) + PATIENCE_S
-        quiet_at = min(self._stray_at + pause_s, patience_ends)
-        return max(ready_at, quiet_at)
+        manners = self._manners[task.job.meter]
+        pause_s = max(manners.guard_s, self._quiet_at(task) - self._active_at)
+        return max(ready_at, min(self._stray_at + pause_s, patience_ends))
 
     def _begin(self, task: Task, now: float) -> Transmit | None:
         """Send this task's next request; None if the protocol has no words for it."""
@@ -300,6 +320,7 @@ class Line:
             self._patience[meter].replied(exchange.delay_s)
         self._exchange = None
         self._last = (meter, manners.settings)
+        self._ended_at[meter] = self._active_at
         exchange.task.busy_s += now - exchange.begun_at
         self._shares.spent(exchange.task.job.priority, now - exchange.begun_at)
         self._hearing.over(exchange, answered=answered)

@@ -16,6 +16,10 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
+POLL_WAITS_S = 3600.0
+"""A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
+one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -155,7 +159,8 @@ class Polling:
         # Late in a slot (after a start, say) the next one's poll would only repeat this one.
         late = cell.ends_in_s < meter.config.period_s / 2
         useful_s = cell.ends_in_s + (meter.config.period_s if late else 0)
-        meter.job = self._make(meter, meter.plan, Priority.POLL, now + useful_s)
+        not_after = now + max(useful_s, POLL_WAITS_S)
+        meter.job = self._make(meter, meter.plan, Priority.POLL, not_after)
         return meter.job
 
     def _probe(self, meter: _Meter, now: float) -> Job | None:
