@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := gateway protocols simulators tests
 
-.PHONY: demo test format lint types tests tools docs clean
+.PHONY: demo test torture format lint types tests tools docs clean
 
 # Meters, lines, a broker and a head-end that do not exist; the gateway that does.
 demo: .venv/ready
@@ -12,6 +12,10 @@ demo: .venv/ready
 
 # Everything: format, lint, types, tests.
 test: format lint types tests
+
+# The long form of the kills and outages: some ten minutes.
+torture: .venv/ready tools
+	$(BIN)/python -m pytest -m torture $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format --check $(SOURCES)
