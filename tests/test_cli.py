@@ -187,9 +187,25 @@ def state(at: float) -> State:
                 asked=40,
                 answered=30,
                 round_trip_ms=131.4,
+                strays={"damaged": 1},
                 refused=[],
                 values={"voltage_l1n": "220.1"},
-            )
+            ),
+            MeterState(
+                asset="A2",
+                address="000012345679",
+                line="east",
+                model="single-phase",
+                silent=False,
+                reason="",
+                last_good=at - 3,
+                asked=40,
+                answered=40,
+                round_trip_ms=131.4,
+                strays={"echo": 2, "damaged": 7, "late": 1},
+                refused=[],
+                values={},
+            ),
         ],
         lines=[
             LineState(
@@ -201,6 +217,8 @@ def state(at: float) -> State:
                 exchanges=321,
                 faults={"silent": 10, "damaged": 0},
                 strays={"echo": 2},
+                noise_bytes=17,
+                diagnosis="only garbage is heard",
             )
         ],
         link=LinkState(up=False, broker="", since=at - 90, reason="connection refused"),
@@ -218,7 +236,10 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     assert "silent: no reply" in meter
     line = next(line for line in page.splitlines() if line.startswith("east"))
     assert "13%" in line
-    assert "10 silent, 2 echo stray" in line
+    assert "10 silent, 2 echo stray, 17 bytes of noise" in line
+    assert "line east: only garbage is heard" in page
+    culprit = next(line for line in page.splitlines() if line.startswith("A2"))
+    assert culprit.endswith("7 damaged stray, 1 late stray")
     assert "not connected: connection refused" in page
     assert "1 waiting (345 bytes), last 12" in page
 

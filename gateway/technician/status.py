@@ -39,12 +39,22 @@ def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
         "never" if last is None else age(now - last) + " ago",
         rate,
         f"{meter['round_trip_ms']:.0f} ms" if last is not None else "-",
-        f"silent: {meter['reason']}" if meter["silent"] else meter["reason"],
+        _trouble(meter),
     )
+
+
+def _trouble(meter: MeterState) -> str:
+    """Why it is not read; else what was heard when it was asked, and should not have been."""
+    if meter["silent"]:
+        return f"silent: {meter['reason']}"
+    # An echo is the converter's, not the meter's.
+    strays = [f"{n} {kind} stray" for kind, n in meter["strays"].items() if n and kind != "echo"]
+    return meter["reason"] or ", ".join(strays)
 
 
 def _line(line: LineState) -> tuple[str, ...]:
     counted = {**line["faults"], **{f"{kind} stray": n for kind, n in line["strays"].items()}}
+    counted["bytes of noise"] = line["noise_bytes"]
     errors = ", ".join(f"{n} {kind}" for kind, n in counted.items() if n)
     return (
         line["name"],
@@ -86,7 +96,11 @@ def report(state: State, now: float) -> str:
         headers=("line", "port", "state", "in use", "exchanges", "errors"),
         disable_numparse=True,
     )
-    return f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    page = f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    for line in state["lines"]:
+        if line["diagnosis"]:
+            page += f"\nline {line['name']}: {line['diagnosis']}"
+    return page
 
 
 def _read_state(directory: Path) -> State:
