@@ -191,21 +191,6 @@ def state(at: float) -> State:
                 refused=[],
                 values={"voltage_l1n": "220.1"},
             ),
-            MeterState(
-                asset="A2",
-                address="000012345679",
-                line="east",
-                model="single-phase",
-                silent=False,
-                reason="",
-                last_good=at - 3,
-                asked=40,
-                answered=40,
-                round_trip_ms=131.4,
-                strays={"echo": 2, "damaged": 7, "late": 1},
-                refused=[],
-                values={},
-            ),
         ],
         lines=[
             LineState(
@@ -238,10 +223,18 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     assert "13%" in line
     assert "10 silent, 2 echo stray, 17 bytes of noise" in line
     assert "line east: only garbage is heard" in page
-    culprit = next(line for line in page.splitlines() if line.startswith("A2"))
-    assert culprit.endswith("7 damaged stray, 1 late stray")
     assert "not connected: connection refused" in page
     assert "1 waiting (345 bytes), last 12" in page
+
+
+def test_status_names_the_meter_that_answers_badly() -> None:
+    moment = state(1000.0)
+    strays = {"echo": 2, "damaged": 7, "late": 1}
+    moment["meters"][0].update(silent=False, reason="", strays=strays)
+
+    meter = next(line for line in report(moment, 1003.0).splitlines() if line.startswith("A1"))
+
+    assert meter.endswith("7 damaged stray, 1 late stray")
 
 
 def test_status_reads_what_the_daemon_wrote(tmp_path: Path) -> None:
