@@ -2,11 +2,13 @@
 
 The sender's characters become levels on the pair; the receiver looks at them when its own clock
 says so.  That gives the garbage of a real line: twice the bytes at half the speed, the parity bit
-in the place of a stop bit.
+in the place of a stop bit.  A character without its stop bit is read as 00, as Linux gives it to
+a program that asks for no marks (termios(3): IGNPAR, PARMRK).
 
-Not supported: a receiver that throws characters with a wrong parity or stop bit away.
+Not supported: a receiver that checks parity.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import chain
 
@@ -22,9 +24,11 @@ def misread(data: bytes, sent: Settings, heard: Settings) -> bytes:
     at = 0
     while (start := _falls(levels, at)) is not None:
         samples = [_level(levels, start + (1.5 + bit) * ratio) for bit in range(8)]
-        received.append(sum(level << bit for bit, level in enumerate(samples)))
+        stop = start + (9.5 + (heard.parity != "N")) * ratio
+        whole = _level(levels, stop)
+        received.append(sum(level << bit for bit, level in enumerate(samples)) if whole else 0)
         # The next character begins with the next edge after the middle of the stop bit.
-        at = int(start + (9.5 + (heard.parity != "N")) * ratio)
+        at = math.ceil(stop)
     return bytes(received)
 
 
