@@ -27,6 +27,11 @@ class MeterState(TypedDict):
     answered: int
     """Polls and probes since the daemon started, and how many of them got a reply."""
     round_trip_ms: float
+    faults: dict[str, int]
+    """Its requests without a reply, by kind (silent, damaged, refused, port, expired)."""
+    strays: dict[str, int]
+    """What came while it was asked and was not its answer, by kind (echo, foreign, late, damaged):
+    another meter that speaks out of turn shows here as well."""
     refused: list[str]
     """Exchanges the meter declined for good."""
     values: dict[str, str]

@@ -35,6 +35,13 @@ class _Line:
         self.at = now
 
 
+@dataclass(slots=True)
+class _Meter:
+    values: dict[str, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    strays: Counter[str] = field(default_factory=Counter)
+
+
 class Overview:
     """Lines and last values.  Times are monotonic where they are called ``now``."""
 
@@ -42,7 +49,7 @@ class Overview:
         self._config = config
         self._started = started
         self._lines = {line.name: _Line() for line in config.lines}
-        self._values: dict[str, dict[str, str]] = {meter.asset: {} for meter in config.meters}
+        self._meters = {meter.asset: _Meter() for meter in config.meters}
         self.readings_taken = 0
 
     def port(self, event: PortChanged) -> None:
@@ -52,22 +59,24 @@ class Overview:
 
     def job(self, event: JobDone, now: float) -> None:
         """A job was done."""
-        line = self._lines[event.line]
+        line, meter = self._lines[event.line], self._meters[event.job.meter]
         line.fade(now)
         line.busy_s += event.busy_s
         for outcome in event.outcomes:
             line.exchanges += outcome.tries
             if outcome.fault:
                 line.faults[outcome.fault.value] += 1
+                meter.faults[outcome.fault.value] += 1
         for stray, count in event.strays:
             line.strays[stray.value] += count
+            meter.strays[stray.value] += count
 
     def values(self, meter: str, values: Mapping[str, Value]) -> None:
         """Good values were read."""
         self.readings_taken += 1
         for point, value in values.items():
             if value.quality is Quality.GOOD:
-                self._values[meter][point] = value.text() or ""
+                self._meters[meter].values[point] = value.text() or ""
 
     def meters(
         self, healths: Sequence[Health], refused: Mapping[str, set[str]]
@@ -86,8 +95,10 @@ class Overview:
                 asked=health.asked,
                 answered=health.answered,
                 round_trip_ms=round(health.round_trip_s * 1000, 1),
+                faults=dict(self._meters[health.meter].faults),
+                strays=dict(self._meters[health.meter].strays),
                 refused=sorted(refused.get(health.meter, ())),
-                values=self._values[health.meter],
+                values=self._meters[health.meter].values,
             )
             for health in healths
         ]

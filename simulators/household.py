@@ -102,12 +102,10 @@ class Household:
 
     def energies(self, at: float) -> dict[str, int]:
         """Every energy register at any time, by point, in mWh (mvarh)."""
-        if self._energies[0] != at:
-            counted = self._count(at)
-            if self._rollover_mwh:
-                counted = {point: mwh % self._rollover_mwh for point, mwh in counted.items()}
-            self._energies = (at, counted)
-        return self._energies[1]
+        counted = self._counted(at)
+        if not self._rollover_mwh:
+            return counted
+        return {point: mwh % self._rollover_mwh for point, mwh in counted.items()}
 
     def moment(self, now: float) -> dict[str, int]:
         """Voltages, currents, powers and so on, by point, in thousandths of the point's unit."""
@@ -119,7 +117,7 @@ class Household:
 
     def money(self, now: float) -> dict[str, int]:
         """The prepaid account, by point, in 0.001 yuan (and the count in thousandths)."""
-        spent = self._count(now)["energy_active_import"] * PRICE // 10**6
+        spent = self._counted(now)["energy_active_import"] * PRICE // 10**6
         purchases = spent // TOP_UP + 1
         return {
             "balance": purchases * TOP_UP - spent,
@@ -161,6 +159,11 @@ class Household:
     def _when(self, at: float) -> tuple[int, int]:
         """Days since the meter began to count, and ms of the day."""
         return divmod(max(0, int(at * 1000) - self._day0_ms), DAY_MS)
+
+    def _counted(self, at: float) -> dict[str, int]:
+        if self._energies[0] != at:
+            self._energies = (at, self._count(at))
+        return self._energies[1]
 
     def _count(self, at: float) -> dict[str, int]:
         day, ms = self._when(at)
