@@ -35,12 +35,12 @@ from pydantic_core import ErrorDetails
 
 from protocols.base import Value
 from protocols.model import Profile
-from protocols.profile import ProfileError, load
+from protocols.profile import SHIPPED, ProfileError, load
 from simulators.area_meter import AreaMeter, MeterTable, Name, Table, make_meter
 from simulators.faults import NONE, Faults, FaultsError, FaultyLine
 from simulators.line import Line, Pair
 
-PROFILES = Path(__file__).parent.parent / "config" / "meters"
+PROFILES = SHIPPED
 """Where the meter models are."""
 
 
