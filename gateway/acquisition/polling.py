@@ -60,7 +60,10 @@ class _Meter:
     job: Job | None = None
     slot: int | None = None
     again: bool = False
-    """Ask once more before the next slot: it woke up, or its plan changed."""
+    """Ask once more before the next slot: it woke up, refused something, or its plan changed."""
+    doubted: set[str] = field(default_factory=set)
+    """Refused once.  The request may have arrived damaged, as one for something else; a refusal
+    does not say what it refuses."""
 
 
 class Polling:
@@ -198,10 +201,16 @@ class Polling:
     def _outcome(self, meter: _Meter, exchange: Exchange, line: str, got: Outcome) -> list[Found]:
         config = meter.config
         if got.reply is not None:
+            meter.doubted.discard(exchange.key)
             values = exchange.values(got.reply.data)
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values)]
         if got.fault is Fault.REFUSED and got.permanent and exchange.key not in meter.refused:
+            if exchange.key not in meter.doubted:
+                meter.doubted.add(exchange.key)
+                meter.again = True
+                return []
+            meter.doubted.discard(exchange.key)
             meter.refused.add(exchange.key)
             return [Learned(config.asset, exchange.key, got.error)]
         return []
