@@ -187,6 +187,8 @@ def state(at: float) -> State:
                 asked=40,
                 answered=30,
                 round_trip_ms=131.4,
+                faults={"silent": 10},
+                strays={"late": 3},
                 refused=[],
                 values={"voltage_l1n": "220.1"},
             )
@@ -212,6 +214,7 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     page = report(state(1000.0), 1003.0)
 
     meter = next(line for line in page.splitlines() if line.startswith("A1"))
+    assert "10 silent, 3 late stray" in meter
     assert "10 min ago" in meter
     assert "75.0%" in meter
     assert "131 ms" in meter

@@ -29,6 +29,12 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def _errors(of: MeterState | LineState) -> str:
+    """What went wrong, by kind: requests without a reply, and frames that were no reply."""
+    counted = {**of["faults"], **{f"{kind} stray": n for kind, n in of["strays"].items()}}
+    return ", ".join(f"{n} {kind}" for kind, n in counted.items() if n) or "none"
+
+
 def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
     last = meter["last_good"]
     rate = f"{meter['answered'] / meter['asked']:.1%}" if meter["asked"] else "-"
@@ -39,20 +45,19 @@ def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
         "never" if last is None else age(now - last) + " ago",
         rate,
         f"{meter['round_trip_ms']:.0f} ms" if last is not None else "-",
+        _errors(meter),
         f"silent: {meter['reason']}" if meter["silent"] else meter["reason"],
     )
 
 
 def _line(line: LineState) -> tuple[str, ...]:
-    counted = {**line["faults"], **{f"{kind} stray": n for kind, n in line["strays"].items()}}
-    errors = ", ".join(f"{n} {kind}" for kind, n in counted.items() if n)
     return (
         line["name"],
         line["port"],
         "up" if line["up"] else f"down: {line['reason'] or 'not opened yet'}",
         f"{line['use']:.0%}",
         str(line["exchanges"]),
-        errors or "none",
+        _errors(line),
     )
 
 
@@ -78,7 +83,16 @@ def report(state: State, now: float) -> str:
     """The whole page for a person."""
     meters = tabulate(
         [_meter(meter, now) for meter in state["meters"]],
-        headers=("meter", "address", "line", "last good", "answered", "round trip", "trouble"),
+        headers=(
+            "meter",
+            "address",
+            "line",
+            "last good",
+            "answered",
+            "round trip",
+            "errors",
+            "trouble",
+        ),
         disable_numparse=True,
     )
     lines = tabulate(
