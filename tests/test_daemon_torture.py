@@ -39,6 +39,7 @@ def test_killed_twenty_times_under_load_it_loses_nothing(tmp_path: Path, most_s:
         before = dict.fromkeys(rig.committed() if rig.database.exists() else {}, 0)
         for _ in range(KILLS):
             gateway = rig.start()
+            gateway.wait_for("connected to the head-end")
             rig.flows(head_end)
             rig.take_in(head_end, draw.uniform(0.2, most_s))
             gateway.kill()
