@@ -57,6 +57,7 @@ _REPEATS_DI = (SECURITY, READ, FOLLOW_UP)
 _DATA_MIN = {SECURITY: 4, READ: 4, FOLLOW_UP: 5}
 _BARE = (WRITE, WRITE_ADDRESS, FREEZE, CLEAR_DEMAND)
 """Functions whose confirmation has no data."""
+_FREEZE_ALL = (BROADCAST, FREEZE)
 _SLACK_BYTES = 4
 """Some meters send a wider format, or a filler at the end."""
 
@@ -230,9 +231,9 @@ def search(
 def reply_size(request: Request) -> int:
     """The most bytes a reply can have: known for most items, else the longest frame there is.
 
-    0 where no meter answers: broadcasts, and the time whomever it is for.
+    0 where no meter answers: the time, and a freeze of all meters.
     """
-    if request.address == BROADCAST or request.control == BROADCAST_TIME:
+    if request.control == BROADCAST_TIME or (request.address, request.control) == _FREEZE_ALL:
         return 0
     data_bytes = DATA_TOLERATED
     if request.control == READ_ADDRESS:
