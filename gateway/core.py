@@ -8,15 +8,12 @@ No thread, port, socket or clock of its own: they come in as arguments, so the s
 daemon and on simulated time.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
-from typing import Literal, Protocol
 
 import structlog
 
-from gateway import VERSION
 from gateway.acquisition.polling import Learned, Polling, Reading, Turned
 from gateway.clock import Clock, ClockState, judge
 from gateway.config import Config
@@ -32,9 +29,8 @@ from gateway.events import (
     LinkUp,
     PortChanged,
 )
-from gateway.livestate import LaneState, LinkState, State
+from gateway.livestate import LaneState, State
 from gateway.north import contract
-from gateway.north.delivery import Confirm, Delivery, DeliverySettings
 from gateway.orders import Orders
 from gateway.overview import Overview
 from gateway.recorder import Recorder
@@ -43,10 +39,10 @@ from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.learned import Learned as Refusals
 from gateway.store.learned import Refused
-from gateway.store.outbox import Lane, Message, Outbox
+from gateway.store.outbox import Outbox
 from gateway.store.startup import How
+from gateway.uplink import SOFTWARE, LinkDoor, Uplink
 from protocols.base import Quality
-from protocols.points import point
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
@@ -56,25 +52,8 @@ HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
 """The stored Unix time that has certainly passed."""
-SOFTWARE = f"taiqu {VERSION}"
 
 log = structlog.get_logger()
-
-
-class LinkDoor(Protocol):
-    """What the core needs of the connection; ``gateway.north.mqtt.Link`` is the real one."""
-
-    def open(self, connection: int, broker: str) -> None:
-        """Begin to connect; ends in LinkUp or LinkDown."""
-
-    def close(self) -> None:
-        """Say goodbye."""
-
-    def publish(self, topic_: str, payload: bytes, *, retain: bool = False) -> int | None:
-        """Send; returns the message id, or None if there is no connection to send on."""
-
-    def acknowledge(self, arrived: Arrived) -> None:
-        """Tell the broker that the message's effect is on flash."""
 
 
 class Core:
@@ -101,7 +80,6 @@ class Core:
         self._clock = clock
         self._show = show
         now, wall = clock.monotonic(), clock.now()
-        self._started = wall
         self._floor = float(database.meta(FLOOR) or 0.0)
         self._clock_state = judge(clock, self._floor)
 
@@ -111,26 +89,28 @@ class Core:
         self._overview = Overview(config, now)
         self._outbox = Outbox(database, clock.now)
         name = config.gateway.name
-        self._recorder = Recorder(
-            database, self._outbox, name, config.store, clock.now, lambda: self._clock_state
+        state = self._judged
+        self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
+        commands = Commands(database)
+        self._uplink = Uplink(
+            config,
+            self._outbox,
+            commands,
+            self._recorder,
+            connect,
+            clock,
+            state,
+            random,
         )
-        settings = DeliverySettings(
-            brokers=config.mqtt.brokers, confirm=Confirm(config.mqtt.confirm)
-        )
-        self._delivery: Delivery[Message] = Delivery(settings, random)
         self._orders = Orders(
             name,
-            Commands(database),
+            commands,
             self._outbox,
             self._polling,
             self._recorder,
-            self._delivery,
+            self._uplink.delivery,
             self._submit,
         )
-        self._link = connect(contract.encode(self._status("offline", "connection lost")))
-        self._link_state = LinkState(up=False, broker="", since=wall, reason="not tried yet")
-        self._messages_delivered = 0
-
         self._heartbeats = dict.fromkeys(lines, now)
         self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
@@ -153,11 +133,14 @@ class Core:
             case Heartbeat():
                 self._heartbeats[event.line] = event.at
             case LinkUp():
-                self._link_up(event, now, wall)
+                self._uplink.up(event, now)
+                self._send_at = now
             case LinkDown():
-                self._link_down(event, now, wall)
+                self._uplink.down(event, now)
+                self._send_at = now
             case Delivered():
-                self._delivered(event, now)
+                self._uplink.answered(event, now)
+                self._send_at = now
             case Arrived():
                 self._arrived(event, now, wall)
             case Crashed():
@@ -178,7 +161,7 @@ class Core:
             self._housekeeping_at = now + HOUSEKEEPING_S
             self._recorder.shed()
         if now >= self._send_at:
-            self._send(now, wall)
+            self._send_at = self._uplink.send(now)
         if now >= self._show_at:
             self._show_at = now + SHOW_S
             self._show(self._state(now, wall))
@@ -193,16 +176,15 @@ class Core:
         now = self._clock.monotonic()
         self._recorder.event("stopping")
         self._flush(now)
-        self._send(now, self._clock.now())
 
-    def owes(self) -> bool:
-        """Whether the broker still owes us an answer."""
-        return self._delivery.in_flight > 0
+    def draining(self) -> bool:
+        """Send what there is room for; True while the broker owes us an answer."""
+        self._uplink.send(self._clock.monotonic())
+        return self._uplink.delivery.in_flight > 0
 
     def close(self) -> None:
         """Say goodbye and note what was delivered."""
-        self._publish_state("status", self._status("offline", "stopped"))
-        self._link.close()
+        self._uplink.close()
         self._recorder.flush(self._clock.monotonic(), live=False)
         self._show(self._state(self._clock.monotonic(), self._clock.now()))
 
@@ -259,128 +241,17 @@ class Core:
 
     # --- the head-end ---------------------------------------------------------------------------
 
-    @property
-    def _live(self) -> bool:
-        return self._link_state["up"]
-
-    def _link_up(self, event: LinkUp, now: float, wall: float) -> None:
-        if not self._delivery.link_up(event, now):
-            return
-        log.info("connected to the head-end", broker=event.broker, mqtt5=event.mqtt5)
-        self._link_state = LinkState(up=True, broker=event.broker, since=wall, reason="")
-        self._publish_state("status", self._status("online"))
-        self._publish_state("inventory", self._inventory())
-        self._publish_state("hello", self._hello(wall))
-
-    def _link_down(self, event: LinkDown, now: float, wall: float) -> None:
-        was = self._link_state
-        if not self._delivery.link_down(event, now):
-            return
-        if was["up"] or was["reason"] != event.reason:
-            log.warning("no connection to the head-end", reason=event.reason)
-            since = wall if was["up"] else was["since"]
-            self._link_state = LinkState(up=False, broker="", since=since, reason=event.reason)
-        if event.taken_over:
-            self._recorder.event("taken_over", detail=event.reason)
-
     def _arrived(self, event: Arrived, now: float, wall: float) -> None:
         trusted = self._clock_state is ClockState.TRUSTED
         try:
-            self._orders.arrived(event, now, wall, trusted=trusted, live=self._live)
+            self._orders.arrived(event, now, wall, trusted=trusted, live=self._uplink.live)
         except (DiskFullError, LockedError) as error:
             # Not acknowledged, no effect, no answer: the head-end will send it again.
             log.error("a message could not be acted on", reason=str(error))
             self._flush_at = now
             return
-        self._link.acknowledge(event)
+        self._uplink.acknowledge(event)
         self._send_at = now
-
-    def _delivered(self, event: Delivered, now: float) -> None:
-        self._send_at = now
-        if message := self._delivery.delivered(event, now):
-            self._recorder.delivered(message)
-            self._messages_delivered += 1
-
-    def _send(self, now: float, wall: float) -> None:
-        """Connect where it is time, and give the connection what it has room for."""
-        if down := self._delivery.overdue(now):
-            self._link.close()
-            self._link_down(down, now, wall)
-        if attempt := self._delivery.wants_connect(now):
-            self._link.open(attempt.connection, attempt.broker)
-        self._delivery.send(now, self._pending, self._publish)
-        for parked in self._delivery.take_parked():
-            log.error("a message is set aside", seq=parked.message.seq, reason=parked.reason)
-            self._recorder.event("message_parked", detail=parked.reason)
-        due = self._delivery.next_due(now)
-        self._send_at = math.inf if due is None else due
-
-    def _pending(
-        self, lane: str, limit: int, newest_first: bool, exclude: Set[int]
-    ) -> Sequence[Message]:
-        # What was delivered and not yet noted so in the file is not sent again either.
-        noted = exclude | self._recorder.unnoted(lane)
-        return self._outbox.pending(Lane(lane), limit, newest_first=newest_first, exclude=noted)
-
-    def _publish(self, message: Message) -> int | None:
-        name = contract.topic(self._config.gateway.name, message.kind)
-        return self._link.publish(name, message.body)
-
-    def _publish_state(self, kind: str, message: contract.Message) -> None:
-        name = contract.topic(self._config.gateway.name, kind)
-        self._link.publish(name, contract.encode(message), retain=kind != "hello")
-
-    def _status(self, state: Literal["online", "offline"], reason: str = "") -> contract.Status:
-        return contract.Status(
-            gateway=self._config.gateway.name,
-            epoch=self._database.epoch,
-            state=state,
-            reason=reason,
-            at=contract.instant(self._clock.now()),
-            clock=self._clock_state.value,
-            software=SOFTWARE,
-            started=contract.instant(self._started),
-        )
-
-    def _inventory(self) -> contract.Inventory:
-        config = self._config
-        names = {name for meter in config.meters for name in meter.points}
-        return contract.Inventory(
-            gateway=config.gateway.name,
-            config_hash=config.digest,
-            lines=tuple(line.name for line in config.lines),
-            meters=tuple(
-                contract.InventoryMeter(
-                    meter=meter.asset,
-                    address=meter.address,
-                    line=meter.line,
-                    protocol=meter.profile.protocol,
-                    model=meter.profile.model,
-                    points=meter.points,
-                )
-                for meter in config.meters
-            ),
-            units={name: known.unit for name in sorted(names) if (known := point(name))},
-        )
-
-    def _hello(self, wall: float) -> contract.Hello:
-        lanes = {
-            lane.value: contract.Marks(
-                first=marks.first_unacknowledged if marks.pending else None, last=marks.last
-            )
-            for lane, marks in self._outbox.marks().items()
-        }
-        return contract.Hello(
-            gateway=self._config.gateway.name,
-            epoch=self._database.epoch,
-            at=contract.instant(wall),
-            clock=self._clock_state.value,
-            software=SOFTWARE,
-            started=contract.instant(self._started),
-            config_hash=self._config.digest,
-            lanes=lanes,
-            open_commands=self._orders.open(),
-        )
 
     # --- the store and ourselves ----------------------------------------------------------------
 
@@ -389,8 +260,11 @@ class Core:
         if now >= self._floor_at and self._clock_state is not ClockState.UNKNOWN:
             self._floor_at, self._floor = now + FLOOR_S, self._clock.now()
             self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
-        if self._recorder.waits and self._recorder.flush(now, live=self._live):
+        if self._recorder.waits(now) and self._recorder.flush(now, live=self._uplink.live):
             self._send_at = now
+
+    def _judged(self) -> ClockState:
+        return self._clock_state
 
     def _judge_clock(self, now: float) -> None:
         if now < self._clock_at:
@@ -422,15 +296,15 @@ class Core:
             gateway=self._config.gateway.name,
             software=SOFTWARE,
             at=wall,
-            started=self._started,
+            started=self._uplink.started,
             clock=self._clock_state.value,
             epoch=self._database.epoch,
             readings_taken=self._overview.readings_taken,
             messages_stored=self._recorder.stored,
-            messages_delivered=self._messages_delivered,
+            messages_delivered=self._uplink.delivered,
             readings_dropped=self._recorder.dropped,
             meters=self._overview.meters(self._polling.health, self._polling.refused),
             lines=self._overview.lines(now),
-            link=self._link_state,
+            link=self._uplink.state,
             lanes=lanes,
         )

@@ -150,7 +150,7 @@ class Daemon:
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
         core.stop()
-        while core.owes() and (left_s := deadline - self._clock.monotonic()) > 0:
+        while core.draining() and (left_s := deadline - self._clock.monotonic()) > 0:
             if event := self._next(left_s):
                 core.handle(event)
         core.close()
@@ -191,6 +191,7 @@ class Daemon:
             cert_file=folder / mqtt.cert_file if mqtt.cert_file else None,
             key_file=folder / mqtt.key_file if mqtt.key_file else None,
             keepalive_s=mqtt.keepalive_s,
+            mqtt5=mqtt.mqtt5,
         )
         name = self._config.gateway.name
         return Link(name, settings, self._inbox.put, will=will, now=self._clock.now)

@@ -28,6 +28,7 @@ READINGS_MAX = 20_000
 """Readings that may wait in memory: hours of an area, some 10 MiB."""
 VALUES_PER_MESSAGE = 400
 """A message of about 12 kB: well below any broker's limit, and little to send again."""
+DELIVERED_S = 60.0
 SHED_STEP = 0.75
 """On a full disk this share of the messages is kept: room for hours, not for the next group."""
 MIB = 1024 * 1024
@@ -58,15 +59,21 @@ class Recorder:
         self._delivered: list[Message] = []
         self._obstacle = ""
         self._added = 0
+        self._written_at = 0.0
         self.dropped = 0
         """Readings lost because they could not be written for too long."""
         self.stored = 0
         """Messages written since the start."""
 
-    @property
-    def waits(self) -> bool:
-        """Whether there is something to write."""
-        return bool(self._readings or self._actions or self._delivered)
+    def waits(self, monotonic_s: float) -> bool:
+        """Whether there is something to write.
+
+        What was delivered goes along with the next group; alone it waits a while, since a power cut
+        in between only sends it twice.
+        """
+        if self._readings or self._actions:
+            return True
+        return bool(self._delivered) and monotonic_s - self._written_at >= DELIVERED_S
 
     @property
     def epoch(self) -> str:
@@ -133,6 +140,7 @@ class Recorder:
         self._actions.clear()
         self._delivered.clear()
         self.stored += self._added
+        self._written_at = monotonic_s
         self._database.note_head(monotonic_s)
 
     def flush(self, monotonic_s: float, *, live: bool) -> bool:

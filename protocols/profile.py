@@ -11,6 +11,7 @@ data identifier, a Modbus point a register::
 Not supported: writing, texts in Modbus registers, points computed from others.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
@@ -44,7 +45,11 @@ from protocols.profile_tables import (
     read_toml,
 )
 
-__all__ = ["Profile", "ProfileError", "load", "parse"]
+__all__ = ["SHIPPED", "Profile", "ProfileError", "load", "parse"]
+
+_SOURCE = Path(__file__).parents[1] / "config" / "meters"
+SHIPPED = _SOURCE if _SOURCE.is_dir() else Path(sys.prefix) / "share" / "taiqu" / "meters"
+"""The directory of this release's models: in the source tree, or where pip laid them."""
 
 
 class ProfileError(Exception):

@@ -329,10 +329,10 @@ def test_an_attempt_without_any_answer_is_given_up() -> None:
     attempt = box.delivery.wants_connect(box.now)
     assert attempt
     assert box.delivery.wants_connect(box.now) is None
-    assert box.delivery.next_due(box.now) == box.now + 60
+    assert box.delivery.next_due(box.now) == box.now + 20
 
-    assert box.delivery.overdue(box.now + 60) == LinkDown(
-        attempt.connection, "no answer within 60 s"
+    assert box.delivery.overdue(box.now + 20) == LinkDown(
+        attempt.connection, "no answer within 20 s"
     )
 
 

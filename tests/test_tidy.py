@@ -6,10 +6,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted(p for top in ("protocols", "gateway", "simulators") for p in (ROOT / top).rglob("*.py"))
+FILES = sorted(
+    p for top in ("protocols", "gateway", "simulators") for p in (ROOT / top).rglob("*.py")
+)
 FUNCTION_LINES_MAX = 60
 FILE_LINES_MAX = 400
-IO = {"serial", "paho", "sqlite_utils", "sqlite3", "socket", "threading", "time", "random", "logging"}
+IO = {
+    "serial",
+    "paho",
+    "sqlite_utils",
+    "sqlite3",
+    "socket",
+    "threading",
+    "time",
+    "random",
+    "logging",
+}
 
 # The longest prefix that fits a file decides; a name forbids itself and all below it.
 FORBIDDEN: dict[str, set[str]] = {

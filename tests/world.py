@@ -21,7 +21,8 @@ from gateway.core import Core
 from gateway.daemon import manners_of
 from gateway.events import Arrived, Delivered, Event, Job, LinkDown, LinkUp
 from gateway.livestate import State
-from gateway.store.database import Connection, Database, open_store
+from gateway.store.connection import Connection
+from gateway.store.database import Database, open_store
 from simulators.area import PROFILES, Area, build_area
 from simulators.ledger import Ledger, Taken
 from simulators.line import Line as Pair
@@ -308,7 +309,7 @@ class World:
             wire.alive = False
         self.core.stop()
         for _ in range(100):
-            if not self.core.owes() or not self._heap:
+            if not self.core.draining() or not self._heap:
                 break
             self.run(LATENCY_S)
         self.core.close()

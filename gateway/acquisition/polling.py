@@ -152,7 +152,10 @@ class Polling:
         if cell.number == meter.slot and not meter.again:
             return None
         meter.slot, meter.again = cell.number, False
-        meter.job = self._make(meter, meter.plan, Priority.POLL, now + cell.ends_in_s)
+        # Late in a slot (after a start, say) the next one's poll would only repeat this one.
+        late = cell.ends_in_s < meter.config.period_s / 2
+        useful_s = cell.ends_in_s + (meter.config.period_s if late else 0)
+        meter.job = self._make(meter, meter.plan, Priority.POLL, now + useful_s)
         return meter.job
 
     def _probe(self, meter: _Meter, now: float) -> Job | None:

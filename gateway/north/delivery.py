@@ -28,7 +28,7 @@ from gateway.north.reconnect import Reconnect
 
 URGENT, LIVE, HISTORY = LANES = ("urgent", "live", "history")
 
-ANSWER_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 20.0
 """From the attempt to connect to its end, one way or the other."""
 ENVELOPE_BYTES = 128
 """Topic and MQTT header around a body, at the most."""

@@ -1,0 +1,107 @@
+"""The tables of the configuration file as models: what may stand where, and what to write.
+
+A field's description completes the sentence "write ..." in an error message.
+"""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9-]{1,32}$", description="1 to 32 letters, digits or hyphens"),
+]
+Baud = Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+BAUD_RATES: tuple[int, ...] = get_args(Baud)
+Address = Annotated[
+    str,
+    BeforeValidator(lambda found: str(found) if type(found) is int else found),
+    Field(description="the communication address, in quotes"),
+]
+
+
+class Table(BaseModel):
+    """What all tables share: frozen, strict, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class GatewayTable(Table):
+    """``[gateway]``: who we are."""
+
+    name: Name
+    profiles: str = Field("meters", description="a directory, relative to this file")
+    run_directory: str = Field("/run/taiqu", description="a directory on tmpfs, for live state")
+
+
+class StoreTable(Table):
+    """``[store]``: where and how what was read is kept."""
+
+    directory: str = Field("/var/lib/taiqu", description="a directory that survives a restart")
+    group_commit_s: float = Field(
+        5.0, ge=0.5, le=600, description="seconds between two commits of readings, 0.5 to 600"
+    )
+    keep_days: int = Field(
+        30, ge=1, le=3650, description="days for which messages are kept, 1 to 3650"
+    )
+    max_mib: int = Field(
+        256, ge=4, le=65536, description="MiB that messages may take on flash, 4 to 65536"
+    )
+    ballast_mib: int = Field(
+        8, ge=1, le=1024, description="MiB held back for a full disk, 1 to 1024"
+    )
+
+
+class MqttTable(Table):
+    """``[mqtt]``: the head-end's broker."""
+
+    brokers: tuple[str, ...] = Field(
+        strict=False,
+        min_length=1,
+        description='addresses like "mqtt://host:1883" or "mqtts://host:8883"',
+    )
+    username: str = Field("", description="the user name the broker knows us by")
+    password_file: str = Field("", description="a file that holds the password alone, mode 0600")
+    ca_file: str = Field("", description="the PEM file of the authority that signed the broker")
+    cert_file: str = Field("", description="the PEM file of our certificate")
+    key_file: str = Field("", description="the PEM file of our private key, mode 0600")
+    keepalive_s: int = Field(60, ge=5, le=3600, description="seconds, 5 to 3600")
+    mqtt5: bool = Field(
+        default=True, description="true; false for a broker that leaves MQTT 5 without an answer"
+    )
+    confirm: Literal["broker", "head_end"] = Field(
+        "broker", description='"broker" (PUBACK) or "head_end" (watermarks on the topic acks)'
+    )
+
+
+class LineTable(Table):
+    """``[[line]]``: one RS-485 pair, or one Modbus TCP address."""
+
+    name: Name
+    port: str = Field(
+        min_length=1,
+        description='"/dev/serial/by-id/...", "socket://host:port" (raw) or "tcp://host:port"'
+        " (Modbus TCP)",
+    )
+
+
+class MeterTable(Table):
+    """``[[meter]]``: one meter on a line.  What is not given stands in its profile."""
+
+    asset: Name
+    line: Name
+    address: Address
+    profile: Name
+    points: tuple[str, ...] = Field((), strict=False, description="names of points of the profile")
+    period_s: int = Field(900, ge=1, le=86400, description="seconds from poll to poll, 1 to 86400")
+    baud: Baud | None = Field(None, description="one of " + ", ".join(map(str, BAUD_RATES)))
+    parity: Literal["none", "even", "odd"] | None = Field(
+        None, description='"none", "even" or "odd"'
+    )
+    stop_bits: Literal[1, 2] | None = Field(None, description="1 or 2")
+    timeout_ms: int | None = Field(
+        None, ge=50, le=10000, description="milliseconds for the first byte, 50 to 10000"
+    )
+    guard_ms: int | None = Field(
+        None, ge=0, le=5000, description="milliseconds of silence before a request, 0 to 5000"
+    )

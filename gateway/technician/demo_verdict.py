@@ -1,0 +1,124 @@
+"""Whether the demo was good: what was stored against what arrived, and that against the truth."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.livestate import State
+from gateway.store.database import ReadOnly
+from gateway.technician.demo_site import GATEWAY
+from simulators.area import Area
+from simulators.ledger import Key, Last, Ledger
+
+MWH_PER_KWH = 1_000_000
+TOLERANCE_MWH = 20_000
+"""A register's last digit (0.01 kWh), and as much for what a float rounds."""
+ROUNDS_S = 45.0
+"""In this time every meter has had its turn, more than once."""
+WINDOW_S = 120.0
+"""A value may have been read so long before its meter's last reading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The demo in numbers."""
+
+    meters: int
+    """Of which the head-end has a reading."""
+    readings_taken: int
+    messages_delivered: int
+    """Different numbered messages that the head-end has."""
+    gaps: int
+    """Numbers missing between others that came."""
+    duplicates: int
+    lost: int
+    """Messages that the gateway stored and the head-end does not have."""
+    wrong: int
+    """Energy registers at the head-end that their meter never showed."""
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The numbers, and what is to be said about them."""
+
+    counts: Counts
+    complaints: tuple[str, ...] = ()
+    """What is not as it should be, a sentence each."""
+
+    @property
+    def good(self) -> bool:
+        """Whether there is nothing to complain about."""
+        return not self.complaints
+
+    def told(self) -> str:
+        """For a person."""
+        counts = self.counts
+        return (
+            f"{counts.meters} meters, {counts.readings_taken} readings taken,"
+            f" {counts.messages_delivered} messages delivered in {counts.seconds} s:"
+            f" {counts.lost} lost, {counts.gaps} gaps, {counts.duplicates} repeated,"
+            f" {counts.wrong} energy registers wrong"
+        )
+
+
+def judge(
+    area: Area, ledger: Ledger, state: State | None, database: Path, elapsed_s: float
+) -> Verdict:
+    """Compare.  Raises StoreError if the gateway has left no database."""
+    summary = ledger.summary()
+    errors = wrong(area, ledger.meters)
+    counts = Counts(
+        meters=summary.meters,
+        readings_taken=state["readings_taken"] if state else 0,
+        messages_delivered=summary.messages,
+        gaps=summary.gaps,
+        duplicates=summary.duplicates,
+        lost=lost(database, ledger),
+        wrong=len(errors),
+        seconds=round(elapsed_s),
+    )
+    complaints = list(errors)
+    if counts.lost or counts.gaps:
+        complaints.append(
+            f"{counts.lost} stored messages did not arrive, {counts.gaps} of them between others"
+        )
+    missing = sorted(area.meters.keys() - ledger.meters.keys())
+    if missing and (elapsed_s > ROUNDS_S or not ledger.meters):
+        complaints.append(f"nothing arrived from {', '.join(missing)}")
+    return Verdict(counts, tuple(complaints))
+
+
+def lost(database: Path, ledger: Ledger) -> int:
+    """How many of the messages that the gateway numbered did not arrive."""
+    with ReadOnly(database) as connection:
+        rows = connection.rows(
+            "select epoch.epoch, lane, last from lane join epoch on epoch.number = lane.epoch"
+        )
+    count = 0
+    for epoch, name, last in rows:
+        key = Key(GATEWAY, epoch, name)
+        lane = ledger.lanes.get(key)
+        count += len(ledger.missing(key)) + last - (lane.last if lane else 0)
+    return count
+
+
+def wrong(area: Area, meters: dict[str, Last]) -> list[str]:
+    """The energy registers whose last value is none that their meter showed at that time."""
+    found = []
+    for asset, last in meters.items():
+        taken_at = datetime.fromisoformat(last.taken).timestamp()
+        household = area.meters[asset].household
+        highest, lowest = household.energies(taken_at), household.energies(taken_at - WINDOW_S)
+        for name, text in last.values.items():
+            if name not in highest:
+                continue
+            shown_mwh = int(Decimal(text) * MWH_PER_KWH)
+            low, high = lowest[name] - TOLERANCE_MWH, highest[name] + TOLERANCE_MWH
+            if not low <= shown_mwh <= high:
+                found.append(
+                    f"{asset} {name}: {text} kWh arrived, the meter shows"
+                    f" {Decimal(highest[name]) / MWH_PER_KWH} kWh"
+                )
+    return found

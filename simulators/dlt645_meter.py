@@ -1,0 +1,109 @@
+"""A DL/T 645-2007 meter: what it answers to the frames it hears.
+
+    11H  read: single items and blocks; 91H, or B1H with more to follow, or D1H "no such data"
+    12H  the rest of a long answer, frame by frame
+    13H  what is your address, asked of AAAAAAAAAAAA
+
+Addresses may be shortened: high pairs of AA are anybody's.  Everything that would change the meter
+(14H to 1CH) is refused for lack of a password, other functions for "other"; broadcasts are heard in
+silence.
+
+Not supported: DL/T 645-1997, load-profile reads with a time, security (03H).
+"""
+
+import re
+
+from protocols.dlt645 import Frame, encode_frame, find_frame
+from simulators.dlt645_memory import Memory
+from simulators.household import Household
+from simulators.meter import Meter, Settings
+
+READ, READ_ON, READ_ADDRESS = 0x11, 0x12, 0x13
+DONE, MORE, REFUSED = 0x80, 0xA0, 0xC0
+"""Added to the function in a reply."""
+OTHER, NO_SUCH_DATA, NOT_AUTHORISED = 0x01, 0x02, 0x04
+"""Reasons for a refusal: bits of the standard's error word."""
+ANYBODY = "AA" * 6
+STANDARD = Settings(2400, "E")
+"""What DL/T 645-2007 prescribes for RS-485."""
+
+
+class DLT645Meter(Meter):
+    """One meter.  ``address`` has twelve digits."""
+
+    def __init__(
+        self,
+        address: str,
+        household: Household,
+        *,
+        settings: Settings = STANDARD,
+        delay_s: float = 0.04,
+        preamble: int = 4,
+        data_bytes_max: int = 200,
+        blocks: bool = True,
+    ) -> None:
+        """``preamble``: how many FE it sends first; ``data_bytes_max``: how much of an answer it
+        puts into one frame, identifier included; ``blocks``: whether it knows block identifiers.
+        """
+        super().__init__(address, settings, find_frame, delay_s)
+        self._memory = Memory(household, address)
+        self._preamble = preamble
+        self._data_bytes_max = data_bytes_max
+        self._blocks = blocks
+        self._reading = b""
+        """The identifier, as on the wire, of the answer that is being read on."""
+        self._rest: list[bytes] = []
+        """Its frames, from the one with sequence number 1 on."""
+
+    def reply(self, request: Frame, now: float) -> bytes | None:
+        """Its answer to a frame; None if the frame is no request to this meter."""
+        if request.control & DONE or not self._meant(request.address):
+            return None
+        function, data = request.control, request.data
+        if function == READ:
+            return self._read(data, now)
+        if function == READ_ON:
+            return self._read_on(data)
+        if function == READ_ADDRESS:
+            asked = request.address == ANYBODY and not data
+            return self._frame(function | DONE, self._wire_address()) if asked else None
+        return self._refuse(function, NOT_AUTHORISED if 0x14 <= function <= 0x1C else OTHER)
+
+    def _meant(self, address: str) -> bool:
+        if address == self.address:
+            return True
+        shortened = address.startswith("AA")
+        return shortened and self.address.endswith(re.sub("^(AA)+", "", address))
+
+    def _read(self, data: bytes, now: float) -> bytes:
+        self._reading, self._rest = b"", []
+        if len(data) != 4:
+            return self._refuse(READ, OTHER)
+        di = data[::-1].hex().upper()
+        found = self._memory.read(di, now) if self._blocks or "FF" not in di else None
+        if found is None:
+            return self._refuse(READ, NO_SUCH_DATA)
+        size = self._data_bytes_max - len(data)
+        first, rest = found[:size], found[size:]
+        if not rest:
+            return self._frame(READ | DONE, data + first)
+        # Frames that read on also hold their sequence number.
+        self._reading = data
+        self._rest = [rest[at : at + size - 1] for at in range(0, len(rest), size - 1)]
+        return self._frame(READ | MORE, data + first)
+
+    def _read_on(self, data: bytes) -> bytes:
+        number = data[-1] if len(data) == 5 else 0
+        if data[:4] != self._reading or not 1 <= number <= len(self._rest):
+            return self._refuse(READ_ON, NO_SUCH_DATA)
+        control = READ_ON | (DONE if number == len(self._rest) else MORE)
+        return self._frame(control, data[:4] + self._rest[number - 1] + data[4:])
+
+    def _refuse(self, function: int, reason: int) -> bytes:
+        return self._frame(function | REFUSED, bytes([reason]))
+
+    def _wire_address(self) -> bytes:
+        return bytes.fromhex(self.address)[::-1]
+
+    def _frame(self, control: int, data: bytes) -> bytes:
+        return encode_frame(Frame(self.address, control, data), self._preamble)

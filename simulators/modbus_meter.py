@@ -1,0 +1,110 @@
+"""A Modbus meter of any model in config/meters: its profile says which register holds what.
+
+Values are those of a simulated customer; what a customer has none of (the version of a firmware) is
+0, and the ratios of transformers are 1.  Refused are functions that the profile does not use
+("illegal function"), registers that are neither a point's nor in a gap that the profile calls
+readable, reads longer than the model allows ("illegal data address"), and writing.
+
+Not supported: coils, and functions that ``protocols.modbus`` does not know: they stay unanswered.
+"""
+
+from protocols import modbus
+from protocols.base import RequestError
+from protocols.exchanges import RegisterSource
+from protocols.model import ModbusProfile
+from simulators.household import Household, in_steps
+from simulators.meter import Meter, Settings
+
+Numbered = tuple[modbus.Request, int]
+"""A request, and its transaction number (0 on RTU)."""
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, DEVICE_FAILURE = 1, 2, 4
+
+
+class ModbusMeter(Meter):
+    """One meter.  ``unit`` is its address; ``tcp`` says that it speaks Modbus TCP, not RTU."""
+
+    def __init__(
+        self,
+        unit: int,
+        household: Household,
+        profile: ModbusProfile,
+        *,
+        settings: Settings | None = None,
+        delay_s: float = 0.03,
+        tcp: bool = False,
+    ) -> None:
+        delivered = Settings(profile.line.baud, profile.line.parity)
+        find = _find_tcp if tcp else _find_rtu
+        super().__init__(str(unit), settings or delivered, find, delay_s)
+        self._unit = unit
+        self._household = household
+        self._codec = modbus.tcp if tcp else modbus.rtu
+        self._layout = profile.layout
+        self._sources: dict[int, dict[int, RegisterSource]] = {}
+        """By function, then by every register that belongs to the value."""
+        for source in profile.sources.values():
+            registers = self._sources.setdefault(source.function, {})
+            registers |= dict.fromkeys(source.span, source)
+
+    def reply(self, request: Numbered, now: float) -> bytes | None:
+        """Its answer; None if the request is for another unit."""
+        asked, number = request
+        if asked.unit != self._unit:
+            return None
+        if asked.function not in self._sources or asked.values:
+            return self._codec.encode_exception(asked, ILLEGAL_FUNCTION, number)
+        span = range(asked.register, asked.register + asked.count)
+        registers = self._sources[asked.function]
+        # The profile's gaps lie between values of one function.
+        between = range(min(registers), max(registers))
+        there = all(
+            register in registers or (register in between and self._readable(register))
+            for register in span
+        )
+        if not there or asked.count > self._layout.max_registers:
+            return self._codec.encode_exception(asked, ILLEGAL_ADDRESS, number)
+        try:
+            data = self._data(span, registers, now)
+        except RequestError:  # the customer is too big for this meter's registers
+            return self._codec.encode_exception(asked, DEVICE_FAILURE, number)
+        return self._codec.encode_reply(asked, data, number)
+
+    def _readable(self, register: int) -> bool:
+        return any(register in gap for gap in self._layout.readable)
+
+    def _data(self, span: range, registers: dict[int, RegisterSource], now: float) -> bytes:
+        """The bytes of the registers; those in gaps are 0."""
+        data = bytearray()
+        values: dict[int, bytes] = {}
+        for register in span:
+            source = registers.get(register)
+            if source is None:
+                data += b"\0\0"
+                continue
+            first = source.register
+            if first not in values:
+                values[first] = source.encode(self._amount(source, now))
+            data += values[first][2 * (register - first) :][:2]
+        return bytes(data)
+
+    def _amount(self, source: RegisterSource, now: float) -> int | str:
+        """What the point shows, in its own resolution."""
+        meaning, point = source.meaning, source.meaning.point
+        if meaning.names:
+            return meaning.names[0]
+        if point.name in ("ct_ratio", "pt_ratio"):
+            return int(10**point.decimals)
+        if point.name == "serial_number":
+            return 20_260_000 + self._unit
+        amount = self._household.value(point.name, now) or 0
+        return in_steps(point.name, amount, point.unit, point.decimals)
+
+
+def _find_rtu(buffer: bytes) -> tuple[Numbered | None, int]:
+    request, used = modbus.rtu.find_request(buffer)
+    return (request, 0) if request else None, used
+
+
+def _find_tcp(buffer: bytes) -> tuple[Numbered | None, int]:
+    request, used, number = modbus.tcp.find_request(buffer)
+    return (request, number) if request else None, used
