@@ -3,9 +3,11 @@
 ``find("02010100")`` gives the item: its fields, its size, the block that reads it together with its
 neighbours, and the name of the point.  protocols/dlt645_patterns.py says where the patterns stand.
 
-Not supported: the inside of load-profile records (06xxxxxx) and of "all that is switched on" freeze
-blocks (05xxFFxx), which depend on the meter's mode words; security data (07xxxxxx).  They are found
-and given as hex.  Vendors' identifiers only where public sources agree.
+Load-profile records (06xxxxxx) and "all that is switched on" freeze blocks (05xxFFxx) depend on the
+meter's mode words: given as hex here, taken apart in dlt645_load_curve.py and dlt645_freeze.py.
+
+Not supported: security data (07xxxxxx), given as hex.  Vendors' identifiers only where public
+sources agree.
 
 Source: DL/T 645-2007 annex A and the extensions filed with State Grid and Southern Grid.
 """
