@@ -20,7 +20,7 @@ from tests.mosquitto import Mosquitto
 
 KILLS = 20
 SHORT_S, LONG_S = 8.0, 60.0
-BACKLOG = 400
+BACKLOG = 250
 """Messages of lane history; at 50 a second it takes seconds to send them."""
 
 
