@@ -41,13 +41,16 @@ class Health:
     pause_s: float = PROBE_FIRST_S
     reason: str = ""
 
-    def good(self, wall: float, round_trip_s: float) -> bool:
-        """A reply came.  True if the meter was silent until now."""
-        self.asked += 1
-        self.answered += 1
+    def replied(self, wall: float, round_trip_s: float) -> None:
+        """A good reply came, complete at ``wall`` (Unix time)."""
         weight = 1.0 if self.last_good_at is None else 0.125
         self.round_trip_s += (round_trip_s - self.round_trip_s) * weight
         self.last_good_at = wall
+
+    def good(self) -> bool:
+        """A poll or a probe was answered, if only by a refusal.  True if the meter was silent."""
+        self.asked += 1
+        self.answered += 1
         woke, self.silent = self.silent, False
         if woke:
             log.info("meter answers again", meter=self.meter, line=self.line, polls=self.failures)

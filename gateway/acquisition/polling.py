@@ -110,14 +110,21 @@ class Polling:
         return min(self._next(meter, now, wall) for meter in self._meters.values())
 
     def read(self, asset: str, points: Iterable[str], not_after: float) -> tuple[str, Job]:
-        """A read that somebody waits for.  Raises KeyError for a meter we do not have."""
+        """A read that somebody waits for, of points that the meter has and does not all refuse.
+
+        Raises KeyError for a meter we do not have.
+        """
         meter = self._meters[asset]
-        plan = self._plan(meter, tuple(points) or meter.config.points)
+        plan = self._plan(meter, tuple(points))
         return meter.config.line, self._make(meter, plan, Priority.COMMAND, not_after)
 
     def unknown(self, asset: str, points: Iterable[str]) -> list[str]:
         """Which of ``points`` the meter's model does not have."""
         return list(self._meters[asset].config.profile.unknown(tuple(points)))
+
+    def refuses(self, asset: str, points: Iterable[str]) -> bool:
+        """Whether the meter refuses all of ``points`` for good."""
+        return not self._plan(self._meters[asset], tuple(points))
 
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
@@ -139,7 +146,7 @@ class Polling:
         return found + self._judge(meter, event, now)
 
     def _next(self, meter: _Meter, now: float, wall: float) -> float:
-        if meter.job is not None:
+        if meter.job is not None or not meter.plan:
             return float("inf")
         if meter.health.silent:
             return max(meter.health.probe_at, now + 1.0)
@@ -218,10 +225,11 @@ class Polling:
     def _judge(self, meter: _Meter, event: JobDone, now: float) -> list[Found]:
         """Whether the meter answered at all: a refusal is an answer, a lost port says nothing."""
         health, config = meter.health, meter.config
-        answers = [o for o in event.outcomes if o.reply is not None or o.fault is Fault.REFUSED]
-        if answers:
-            good = answers[-1]
-            if health.good(good.taken_at, good.round_trip_s):
+        replies = [outcome for outcome in event.outcomes if outcome.reply is not None]
+        if replies or any(outcome.fault is Fault.REFUSED for outcome in event.outcomes):
+            if replies:
+                health.replied(replies[-1].taken_at, replies[-1].round_trip_s)
+            if health.good():
                 meter.again = True
                 return [Turned(config.asset, config.line, silent=False, reason="")]
             return []
