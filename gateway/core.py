@@ -52,7 +52,10 @@ CLOCK_S = 10.0
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
-"""The stored Unix time that has certainly passed."""
+"""The stored Unix time that has probably passed."""
+STEPPED_S = 2.0
+"""A wall clock that moves this much against the monotonic one within a tick was set, not steered.
+"""
 
 log = structlog.get_logger()
 
@@ -83,6 +86,7 @@ class Core:
         now, wall = clock.monotonic(), clock.now()
         self._floor = float(database.meta(FLOOR) or 0.0)
         self._clock_state = judge(clock, self._floor)
+        self._offset = wall - now
 
         self._refusals = Refusals(database)
         known = [(refused.meter, refused.key) for refused in self._refusals.refused()]
@@ -94,14 +98,7 @@ class Core:
         self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
         commands = Commands(database)
         self._uplink = Uplink(
-            config,
-            self._outbox,
-            commands,
-            self._recorder,
-            connect,
-            clock,
-            state,
-            random,
+            config, self._outbox, commands, self._recorder, connect, clock, state, random
         )
         self._orders = Orders(
             name,
@@ -112,6 +109,7 @@ class Core:
             self._uplink.delivery,
             self._submit,
         )
+        self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
         self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
@@ -154,7 +152,7 @@ class Core:
     def tick(self) -> float:
         """Do what the time has brought; returns the monotonic time of the next tick."""
         now, wall = self._clock.monotonic(), self._clock.now()
-        self._judge_clock(now)
+        self._judge_clock(now, wall)
         if now >= self._poll_at:
             for line, job in self._polling.due(now, wall):
                 self._submit(line, job)
@@ -253,8 +251,10 @@ class Core:
         try:
             self._orders.arrived(event, now, wall, trusted=trusted, live=self._uplink.live)
         except (DiskFullError, LockedError) as error:
-            # Not acknowledged, no effect, no answer: the head-end will send it again.
-            log.error("a message could not be acted on", reason=str(error))
+            # Not acknowledged, no effect, no answer.  The broker repeats it after a reconnect only.
+            log.error("a message must wait", reason=str(error))
+            same = [other for other in self._postponed if other.connection == event.connection]
+            self._postponed = [*same, event]
             self._flush_at = now
             return
         self._uplink.acknowledge(event)
@@ -263,17 +263,27 @@ class Core:
     # --- the store and ourselves ----------------------------------------------------------------
 
     def _flush(self, now: float) -> None:
-        self._flush_at = now + self._config.store.group_commit_s
         if now >= self._floor_at and self._clock_state is not ClockState.UNKNOWN:
             self._floor_at, self._floor = now + FLOOR_S, self._clock.now()
             self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
-        if self._recorder.waits(now) and self._recorder.flush(now, live=self._uplink.live):
+        waits = self._recorder.waits(now) or self._postponed
+        if waits and self._recorder.flush(now, live=self._uplink.live):
             self._send_at = now
+            postponed, self._postponed = self._postponed, []
+            for event in postponed:
+                self._arrived(event, now, self._clock.now())
+        self._flush_at = now + self._config.store.group_commit_s
 
     def _judged(self) -> ClockState:
         return self._clock_state
 
-    def _judge_clock(self, now: float) -> None:
+    def _judge_clock(self, now: float, wall: float) -> None:
+        stepped_s, self._offset = wall - now - self._offset, wall - now
+        if abs(stepped_s) >= STEPPED_S:
+            log.warning("clock was set", by_s=round(stepped_s, 3))
+            self._recorder.event("clock_changed", detail=f"set by {stepped_s:+.3f} s")
+            # The polls' grid has moved.
+            self._poll_at = self._clock_at = now
         if now < self._clock_at:
             return
         self._clock_at = now + CLOCK_S
@@ -281,8 +291,7 @@ class Core:
         if state is not self._clock_state:
             was, self._clock_state = self._clock_state, state
             log.warning("clock changed", was=was.value, now=state.value)
-            detail = f"from {was} to {state}"
-            self._recorder.event("clock_changed", detail=detail)
+            self._recorder.event("clock_changed", detail=f"from {was} to {state}")
 
     def _tell_how_it_began(self) -> None:
         began = self._database.started
@@ -308,7 +317,7 @@ class Core:
             epoch=self._database.epoch,
             readings_taken=self._overview.readings_taken,
             messages_stored=self._recorder.stored,
-            messages_delivered=self._uplink.delivered,
+            messages_delivered=self._uplink.delivered + self._orders.settled,
             readings_dropped=self._recorder.dropped,
             meters=self._overview.meters(self._polling.health, self._polling.refused),
             lines=self._overview.lines(now),

@@ -18,7 +18,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -117,7 +116,7 @@ class Daemon:
                 connect=self._link,
                 clock=self._clock,
                 random=self._random,
-                show=partial(livestate.write, config.run_directory),
+                show=livestate.Window(config.run_directory).show,
             )
             log.info(
                 "gateway started",

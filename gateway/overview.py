@@ -46,6 +46,13 @@ class _Line:
         self.signs[sign] = self.signs.get(sign, 0.0) + count
 
 
+@dataclass(slots=True)
+class _Meter:
+    values: dict[str, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    strays: Counter[str] = field(default_factory=Counter)
+
+
 class Overview:
     """Lines and last values.  Times are monotonic where they are called ``now``."""
 
@@ -53,8 +60,7 @@ class Overview:
         self._config = config
         self._started = started
         self._lines = {line.name: _Line() for line in config.lines}
-        self._values: dict[str, dict[str, str]] = {meter.asset: {} for meter in config.meters}
-        self._strays: dict[str, Counter[str]] = {meter.asset: Counter() for meter in config.meters}
+        self._meters = {meter.asset: _Meter() for meter in config.meters}
         self.readings_taken = 0
 
     def port(self, event: PortChanged) -> None:
@@ -64,7 +70,7 @@ class Overview:
 
     def job(self, event: JobDone, now: float) -> None:
         """A job was done."""
-        line = self._lines[event.line]
+        line, meter = self._lines[event.line], self._meters[event.job.meter]
         line.fade(now)
         line.busy_s += event.busy_s
         for outcome in event.outcomes:
@@ -72,10 +78,11 @@ class Overview:
             if outcome.fault:
                 line.faults[outcome.fault.value] += 1
                 line.sign(outcome.fault, max(1, outcome.tries))
+                meter.faults[outcome.fault.value] += 1
         for stray, count in event.strays:
             line.strays[stray.value] += count
-            self._strays[event.job.meter][stray.value] += count
             line.sign(stray, count)
+            meter.strays[stray.value] += count
         for sound, count in event.sounds:
             line.sign(sound, count)
             line.noise_bytes += count if sound is Sound.NOISE else 0
@@ -85,7 +92,7 @@ class Overview:
         self.readings_taken += 1
         for point, value in values.items():
             if value.quality is Quality.GOOD:
-                self._values[meter][point] = value.text() or ""
+                self._meters[meter].values[point] = value.text() or ""
 
     def meters(
         self, healths: Sequence[Health], refused: Mapping[str, set[str]]
@@ -104,9 +111,10 @@ class Overview:
                 asked=health.asked,
                 answered=health.answered,
                 round_trip_ms=round(health.round_trip_s * 1000, 1),
-                strays=dict(self._strays[health.meter]),
+                faults=dict(self._meters[health.meter].faults),
+                strays=dict(self._meters[health.meter].strays),
                 refused=sorted(refused.get(health.meter, ())),
-                values=self._values[health.meter],
+                values=self._meters[health.meter].values,
             )
             for health in healths
         ]

@@ -2,7 +2,8 @@
 
 An exchange (一问一答) is one request, and the points whose values its reply holds.  Its ``key``
 names what it reads, the same for ever, so that a caller can remember what a meter refuses:
-``0201FF00`` is a data identifier, ``4:0x0000+50`` means function 4, 50 registers from 0.
+``0201FF00`` is a data identifier (1997: ``B61F``), ``4:0x0000+50`` means function 4, 50 registers
+from 0.
 
 Raw numbers become values by integers and fractions only; where a meter is finer than the point's
 resolution, or a ratio leaves a rest, the nearest step counts and a tie goes to the even one.
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Quality, Value
 from protocols.dlt645_items import Item
 from protocols.modbus_values import Order, decode_value, encode_value, registers
@@ -142,7 +143,7 @@ class RegisterSource:
 class ItemExchange:
     """One DL/T 645 read."""
 
-    request: dlt645.Request
+    request: dlt645.Request | dlt645_1997.Request
     item: Item
     """What the request reads: an item, or a block."""
     parts: tuple[tuple[int, Meaning], ...]

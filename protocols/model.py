@@ -10,10 +10,18 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Codec, RequestError
 from protocols.exchanges import Exchange, ItemSource, RegisterSource
-from protocols.planner import Layout, Timing, plan_items, plan_registers
+from protocols.planner import (
+    DIALECT_1997,
+    DIALECT_2007,
+    Dialect,
+    Layout,
+    Timing,
+    plan_items,
+    plan_registers,
+)
 
 _MODBUS_DELAY_S = 0.05
 _DLT645_DELAY_S = 0.1
@@ -44,7 +52,7 @@ class Profile(ABC):
     """One meter model."""
 
     protocol: ClassVar[str]
-    """``dlt645-2007`` or ``modbus``."""
+    """``dlt645-2007``, ``dlt645-1997`` or ``modbus``."""
     _delay_s: ClassVar[float]
 
     name: str
@@ -111,6 +119,7 @@ class Dlt645Profile(Profile):
     """A meter model that speaks DL/T 645-2007."""
 
     protocol = "dlt645-2007"
+    dialect: ClassVar[Dialect] = DIALECT_2007
     _delay_s = _DLT645_DELAY_S
 
     sources: Mapping[str, ItemSource]
@@ -119,6 +128,8 @@ class Dlt645Profile(Profile):
     """How many tariffs (费率) the meter has."""
     blocks: bool
     """Whether the meter knows blocks at all."""
+    padding: str
+    """What stands in address pairs that the meter does not use: ``00`` or ``AA``."""
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -140,8 +151,33 @@ class Dlt645Profile(Profile):
     ) -> tuple[Exchange, ...]:
         wanted = [self.sources[point] for point in points]
         return plan_items(
-            address, wanted, refused, timing, tariffs=self.tariffs, blocks=self.blocks
+            self.dialect,
+            self._padded(address),
+            wanted,
+            refused,
+            timing,
+            tariffs=self.tariffs,
+            blocks=self.blocks,
         )
+
+    def _padded(self, address: str) -> str:
+        """``address`` as this model pads it; the last pair stays, lest all meters be meant."""
+        unused = 0
+        while unused < len(address) - 2 and address[unused : unused + 2] == "00":
+            unused += 2
+        return self.padding * (unused // 2) + address[unused:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldDlt645Profile(Dlt645Profile):
+    """A meter model that speaks DL/T 645-1997."""
+
+    protocol = "dlt645-1997"
+    dialect: ClassVar[Dialect] = DIALECT_1997
+
+    def codec(self, *, tcp: bool = False) -> Codec[Any]:  # noqa: ARG002
+        """The older frames' contents, whatever carries them."""
+        return dlt645_1997
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,22 +8,28 @@ data identifier, a Modbus point a register::
     voltage_l1n = 0x0000                            # Modbus: the register as on the wire
     voltage_l1n = { register = 0x2006, scale = 0.1 }
 
-Not supported: DL/T 645-1997, writing, texts in Modbus registers, points computed from others.
+Not supported: writing, texts in Modbus registers, points computed from others.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from protocols.base import RequestError
 from protocols.dlt645_fields import Field
-from protocols.dlt645_items import find
 from protocols.exchanges import ItemSource, Meaning, RegisterSource
 from protocols.modbus_values import encode_value, registers
-from protocols.model import Dlt645Profile, LineDefaults, ModbusProfile, Profile
-from protocols.planner import Layout
+from protocols.model import (
+    Dlt645Profile,
+    LineDefaults,
+    ModbusProfile,
+    OldDlt645Profile,
+    Profile,
+)
+from protocols.planner import Dialect, Layout
 from protocols.points import Point, exponent, point, suggest, units
 from protocols.profile_tables import (
     Dlt645Table,
@@ -80,6 +86,9 @@ def parse(data: bytes, name: str, place: str = "") -> Profile:
     return profile
 
 
+_Builder = Callable[
+    [Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], list[str]], Profile | None
+]
 T = TypeVar("T", bound=Table)
 E = TypeVar("E", bound=Entry)
 
@@ -89,7 +98,12 @@ def _profile(raw: dict[str, Any], name: str, problems: list[str]) -> Profile | N
     head = check(HeadTable, raw, (), problems)
     line = _checked(LineTable, raw, "line", problems)
     protocol = raw.get("protocol")
-    build = _dlt645 if protocol == "dlt645-2007" else _modbus if protocol == "modbus" else None
+    builders: dict[str, _Builder] = {
+        "dlt645-2007": partial(_dlt645, Dlt645Profile),
+        "dlt645-1997": partial(_dlt645, OldDlt645Profile),
+        "modbus": _modbus,
+    }
+    build = builders.get(protocol) if isinstance(protocol, str) else None
     if build is None:
         return None
     own, other = ("modbus", "dlt645") if protocol == "modbus" else ("dlt645", "modbus")
@@ -136,13 +150,17 @@ def _entries(
 
 
 def _dlt645(
-    raw: Mapping[str, Any], found: Mapping[str, Any], common: Mapping[str, Any], problems: list[str]
+    model: type[Dlt645Profile],
+    raw: Mapping[str, Any],
+    found: Mapping[str, Any],
+    common: Mapping[str, Any],
+    problems: list[str],
 ) -> Profile | None:
     table = _checked(Dlt645Table, raw, "dlt645", problems) or Dlt645Table()
     sources = {}
     taken: dict[tuple[str, int], str] = {}
     for meant, entry, where in _entries(found, ItemEntry, "di", problems):
-        source = _item_source(meant, entry, table.tariffs, where, problems)
+        source = _item_source(model.dialect, meant, entry, table.tariffs, where, problems)
         if source is None:
             continue
         sources[meant.name] = source
@@ -151,17 +169,22 @@ def _dlt645(
             problems.append(f"{where}: reads the same value as {other}; give each its own")
     if not common:
         return None
-    return Dlt645Profile(sources=sources, tariffs=table.tariffs, blocks=table.blocks, **common)
+    return model(sources=sources, **table.model_dump(), **common)
 
 
 def _item_source(
-    meant: Point, entry: ItemEntry, tariffs: int, where: str, problems: list[str]
+    dialect: Dialect,
+    meant: Point,
+    entry: ItemEntry,
+    tariffs: int,
+    where: str,
+    problems: list[str],
 ) -> ItemSource | None:
-    item = find(entry.di.upper())
+    item = dialect.find(entry.di.upper())
     if item is None:
         problems.append(
-            f"{where}.di: {entry.di!r} is no data identifier of DL/T 645-2007;"
-            " write it as printed, DI3 first"
+            f"{where}.di: {entry.di!r} is no data identifier of DL/T 645-{dialect.year};"
+            f" write its {dialect.di_bytes} bytes as printed, DI{dialect.di_bytes - 1} first"
         )
         return None
     count = len(item.fields) * (item.over.groups(tariffs) if item.over else 1)
@@ -181,7 +204,8 @@ def _item_source(
         return ItemSource(Meaning(point=meant), item, entry.field)
     if entry.bits and not field.mask:
         problems.append(f"{where}.bits: {entry.di} ({item.name}) is no bit mask; leave bits out")
-    scale = Fraction(1, 10**field.decimals)
+    decimals = field.decimals if entry.decimals is None else entry.decimals
+    scale = Fraction(1, 10**decimals)
     meaning = _meaning(meant, entry, field.unit, scale, 8 * field.size, where, problems)
     return ItemSource(meaning, item, entry.field)
 

@@ -43,7 +43,9 @@ class HeadTable(Table):
 
     model: str = Field(min_length=1, description='the model as on its label, like "SDM630"')
     manufacturer: str = Field(min_length=1, description='who makes it, like "Eastron"')
-    protocol: Literal["dlt645-2007", "modbus"] = Field(description="what the meter speaks")
+    protocol: Literal["dlt645-2007", "dlt645-1997", "modbus"] = Field(
+        description="what the meter speaks"
+    )
     default_points: list[str] = Field(
         min_length=1, description="the points polled when the configuration names none"
     )
@@ -68,8 +70,13 @@ class LineTable(Table):
 class Dlt645Table(Table):
     """``[dlt645]``: how the meter is configured; every key may be left out."""
 
-    tariffs: int = Field(4, ge=1, le=63, description="how many tariffs the meter has (04000204)")
+    tariffs: int = Field(
+        4, ge=1, le=63, description="how many tariffs the meter has (04000204; 1997: C313)"
+    )
     blocks: bool = Field(True, description="false if the meter refuses all blocks")
+    padding: Literal["00", "AA"] = Field(
+        "00", description="what fills address digits that the meter does not use"
+    )
 
 
 class ModbusTable(Table):
@@ -101,10 +108,13 @@ class ItemEntry(Entry):
     """A point of a DL/T 645 meter."""
 
     di: str = Field(
-        pattern="^[0-9A-Fa-f]{8}$",
-        description='the data identifier as printed, DI3 first, like "00010000"',
+        pattern="^([0-9A-Fa-f]{4}){1,2}$",
+        description='the data identifier as printed, like "00010000" (1997: "9010")',
     )
     field: int = Field(0, ge=0, description="which value of the item, from 0")
+    decimals: int | None = Field(
+        None, ge=0, le=9, description="digits behind the point, where the meter has others"
+    )
 
 
 class RegisterEntry(Entry):

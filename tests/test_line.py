@@ -227,6 +227,21 @@ def test_a_reply_without_end_is_given_up() -> None:
     assert len(world.sent) == 255
 
 
+def test_a_reply_without_end_lets_the_others_of_its_class_go() -> None:
+    line = make_world("1", "2")
+    line.behaviour[1] = lambda ask: [(0.1, answer(ask, b"", more=True))]
+    line.job("1", 1)
+    for item in (1, 2, 3):
+        line.job("2", item)
+    line.run(1400)
+
+    turns = [meter for _, meter, _ in line.sent]
+    assert turns[:8] == ["1"] * 8, "a long reply is not torn apart for nothing"
+    assert turns.index("2") == 8
+    assert turns[8:11] == ["2"] * 3
+    assert turns.count("1") == 255
+
+
 def test_meters_with_different_settings_share_the_line() -> None:
     slow = Manners(codec=Toy(), settings=SLOW, silence_s=0.005)
     world = World({"1": slow, "2": replace(slow, settings=FAST), "3": replace(slow, settings=FAST)})

@@ -1,6 +1,7 @@
 """A dead meter is told from a dead line by asking the others."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.acquisition.health import PROBE_FIRST_S, SILENT_AFTER_S, Health
 from gateway.acquisition.line_health import LineHealth, LineTurned, Told, Turned
@@ -99,7 +100,7 @@ def test_a_meter_alone_on_its_line_is_no_line_fault() -> None:
     assert told == [Turned("M0", "east", silent=True, reason="M0 is silent")]
 
 
-def test_while_nobody_else_was_asked_the_others_are_doubted_first(rig: Rig) -> None:
+def test_while_nobody_else_was_asked_the_others_are_suspected_first(rig: Rig) -> None:
     dead, *others = rig.meters
     told: list[Told] = []
     for _ in range(3):
@@ -113,6 +114,17 @@ def test_while_nobody_else_was_asked_the_others_are_doubted_first(rig: Rig) -> N
 
     assert told == [Turned("M0", "east", silent=True, reason="silent")]
     assert not any(other.probed for other in others)
+
+
+def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(rig: Rig) -> None:
+    with capture_logs() as lines:
+        for _ in range(500):
+            rig.ask(False, True, True)
+        rig.ask(True, True, True)
+
+    assert [line["event"] for line in lines] == ["meter stopped answering", "meter answers again"]
+    assert lines[0]["reason"] == "M0 is silent"
+    assert lines[1]["misses"] == 500
 
 
 def test_a_burst_of_noise_is_no_line_fault(rig: Rig) -> None:

@@ -106,7 +106,7 @@ def test_a_silent_meter_overheard_is_asked_at_once(tmp_path: Path) -> None:
     asked = bytes.fromhex("FEFEFEFE68") + bytes.fromhex(meter.address)[::-1] + b"\x68\x11\x04"
     data = asked + bytes(byte + 0x33 for byte in (0, 0, 1, 0))
     data += bytes([sum(data[4:]) & 0xFF, 0x16])
-    ((_, answer),) = wire._pair.hear(data, world.clock.now(), 2400, "E")
+    ((_, answer),) = wire.pair.hear(data, world.clock.now(), 2400, "E")
     woken_at = world.clock.now()
     world.later(0.0, lambda: wire.step(answer))
     world.run(900 - world.clock.now() % 900 + 60)

@@ -39,7 +39,7 @@ class Health:
     """Its silence was reported."""
     line_fault: bool = False
     """It is silent with all others of its line."""
-    doubted: bool = False
+    suspected: bool = False
     """To be probed, though it answered last: nobody on its line has for a while."""
     proven: bool = False
     """It answered when it was asked last."""
@@ -76,7 +76,7 @@ class Health:
     @property
     def probed(self) -> bool:
         """Whether it is only probed."""
-        return self.failures > 0 or self.doubted
+        return self.failures > 0 or self.suspected
 
     def bad(self, now: float, reason: str, jitter: Callable[[], float]) -> bool:
         """A poll or a probe got no reply.  True if the meter counts as silent from now on."""

@@ -50,6 +50,9 @@ PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 FRAMES_MAX = 255
 """Of one reply that goes on in follow-ups.  Source: DL/T 645-2007, follow-up data: SEQ is one
 byte."""
+FRAMES_IN_A_ROW = 8
+"""More than any ordinary reply has.  Then the others of its class go first: a meter whose reply
+does not end would hold them up for 255 exchanges, over a minute at 2400 baud."""
 REPLY_SIZE_MAX = 32_768
 """Bytes of one reply, all its frames together."""
 JOBS_MAX = 1024
@@ -312,6 +315,8 @@ class Line:
                 " ask for less at a time"
             )
             self._conclude(task, now, Fault.DAMAGED, endless)
+        elif len(task.frames) % FRAMES_IN_A_ROW == 0:
+            task.order = self._next_order()
 
     def _end(self, exchange: Exchange, now: float, *, answered: bool) -> None:
         """The exchange is over.  Note what the line must remember of it."""

@@ -65,7 +65,7 @@ class LineHealth:
             log.info("meter answers again", meter=health.meter, line=self.line, misses=misses)
             told.append(Turned(health.meter, self.line, silent=False, reason=""))
         for meter in self._meters:
-            meter.doubted = False
+            meter.suspected = False
         return told + self._tell(now)
 
     def missed(self, health: Health, now: float, reason: str) -> list[Told]:
@@ -86,7 +86,7 @@ class LineHealth:
                 continue
             if well and self._alive_at < (meter.failing_since or now):
                 for other in well:
-                    other.doubted = True
+                    other.suspected = True
                 continue
             meter.told = True
             reason = meter.reason

@@ -17,7 +17,7 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
-__all__ = ["Found", "Learned", "LineTurned", "Polling", "Reading", "Turned"]
+__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned"]
 
 TRIES = 3
 """How often a request is sent to a meter that answered last."""
@@ -59,7 +59,10 @@ class _Meter:
     job: Job | None = None
     slot: int | None = None
     again: bool = False
-    """Ask once more before the next slot: it woke up, or its plan changed."""
+    """Ask once more before the next slot: it woke up, refused something, or its plan changed."""
+    doubted: set[str] = field(default_factory=set)
+    """Refused once.  The request may have arrived damaged, as one for something else; a refusal
+    does not say what it refuses."""
     reserved_s: float = 0.0
     """Line time set aside for the probe that runs."""
 
@@ -113,9 +116,12 @@ class Polling:
         return min(self._next(meter, now, wall) for meter in self._meters.values())
 
     def read(self, asset: str, points: Iterable[str], not_after: float) -> tuple[str, Job]:
-        """A read that somebody waits for.  Raises KeyError for a meter we do not have."""
+        """A read that somebody waits for, of points that the meter has and does not all refuse.
+
+        Raises KeyError for a meter we do not have.
+        """
         meter = self._meters[asset]
-        plan = self._plan(meter, tuple(points) or meter.config.points)
+        plan = self._plan(meter, tuple(points))
         return meter.config.line, self._make(meter, plan, Priority.COMMAND, not_after)
 
     def unknown(self, asset: str, points: Iterable[str]) -> list[str]:
@@ -127,6 +133,10 @@ class Polling:
         health = self._meters[asset].health
         if health.failures:
             health.stir(now)
+
+    def refuses(self, asset: str, points: Iterable[str]) -> bool:
+        """Whether the meter refuses all of ``points`` for good."""
+        return not self._plan(self._meters[asset], tuple(points))
 
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
@@ -148,7 +158,7 @@ class Polling:
         return found + self._judge(meter, event, now)
 
     def _next(self, meter: _Meter, now: float, wall: float) -> float:
-        if meter.job is not None:
+        if meter.job is not None or not meter.plan:
             return float("inf")
         if meter.health.probed:
             return max(meter.health.probe_at, now + 1.0)
@@ -217,10 +227,16 @@ class Polling:
     def _outcome(self, meter: _Meter, exchange: Exchange, line: str, got: Outcome) -> list[Found]:
         config = meter.config
         if got.reply is not None:
+            meter.doubted.discard(exchange.key)
             values = exchange.values(got.reply.data)
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values)]
         if got.fault is Fault.REFUSED and got.permanent and exchange.key not in meter.refused:
+            if exchange.key not in meter.doubted:
+                meter.doubted.add(exchange.key)
+                meter.again = True
+                return []
+            meter.doubted.discard(exchange.key)
             meter.refused.add(exchange.key)
             return [Learned(config.asset, exchange.key, got.error)]
         return []

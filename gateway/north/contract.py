@@ -205,6 +205,9 @@ class Shed(Message):
     code: Literal["shed"] = "shed"
     at: Instant
     clock: Clock
+    of_epoch: Epoch | None = Field(
+        None, description="The epoch that numbered them; left out if it is the envelope's."
+    )
     lane: Lane
     first: Seq
     last: Seq

@@ -22,7 +22,7 @@ from protocols.exchanges import Exchange, ItemExchange
 from protocols.model import Dlt645Profile
 from protocols.planner import Timing
 
-REPLY_DELAY_S = {"dlt645-2007": 0.1, "modbus": 0.05}
+REPLY_DELAY_S = {"dlt645-2007": 0.1, "dlt645-1997": 0.1, "modbus": 0.05}
 """What meters usually take to begin a reply."""
 ITEM_REPLY_BYTES = 20
 """A DL/T 645 reply without its value: four wake-up bytes, frame, identifier."""

@@ -29,6 +29,12 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def _errors(of: MeterState | LineState) -> str:
+    """What went wrong, by kind: requests without a reply, and frames that were no reply."""
+    counted = {**of["faults"], **{f"{kind} stray": n for kind, n in of["strays"].items()}}
+    return ", ".join(f"{n} {kind}" for kind, n in counted.items() if n) or "none"
+
+
 def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
     last = meter["last_good"]
     rate = f"{meter['answered'] / meter['asked']:.1%}" if meter["asked"] else "-"
@@ -39,30 +45,20 @@ def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
         "never" if last is None else age(now - last) + " ago",
         rate,
         f"{meter['round_trip_ms']:.0f} ms" if last is not None else "-",
-        _trouble(meter),
+        _errors(meter),
+        f"silent: {meter['reason']}" if meter["silent"] else meter["reason"],
     )
 
 
-def _trouble(meter: MeterState) -> str:
-    """Why it is not read; else what was heard when it was asked, and should not have been."""
-    if meter["silent"]:
-        return f"silent: {meter['reason']}"
-    # An echo is the converter's, not the meter's.
-    strays = [f"{n} {kind} stray" for kind, n in meter["strays"].items() if n and kind != "echo"]
-    return meter["reason"] or ", ".join(strays)
-
-
 def _line(line: LineState) -> tuple[str, ...]:
-    counted = {**line["faults"], **{f"{kind} stray": n for kind, n in line["strays"].items()}}
-    counted["bytes of noise"] = line["noise_bytes"]
-    errors = ", ".join(f"{n} {kind}" for kind, n in counted.items() if n)
     return (
         line["name"],
         line["port"],
         "up" if line["up"] else f"down: {line['reason'] or 'not opened yet'}",
         f"{line['use']:.0%}",
         str(line["exchanges"]),
-        errors or "none",
+        _errors(line),
+        str(line["noise_bytes"]),
     )
 
 
@@ -88,12 +84,21 @@ def report(state: State, now: float) -> str:
     """The whole page for a person."""
     meters = tabulate(
         [_meter(meter, now) for meter in state["meters"]],
-        headers=("meter", "address", "line", "last good", "answered", "round trip", "trouble"),
+        headers=(
+            "meter",
+            "address",
+            "line",
+            "last good",
+            "answered",
+            "round trip",
+            "errors",
+            "trouble",
+        ),
         disable_numparse=True,
     )
     lines = tabulate(
         [_line(line) for line in state["lines"]],
-        headers=("line", "port", "state", "in use", "exchanges", "errors"),
+        headers=("line", "port", "state", "in use", "exchanges", "errors", "noise bytes"),
         disable_numparse=True,
     )
     page = f"{_head(state, now)}\n\n{meters}\n\n{lines}"
