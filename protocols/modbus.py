@@ -84,7 +84,7 @@ from protocols.modbus_wire import (
     request_pdu_size,
 )
 
-__all__ = ["Request", "RtuCodec", "TcpCodec", "identify", "rtu", "tcp"]
+__all__ = ["IDENTIFY", "Request", "RtuCodec", "TcpCodec", "identify", "rtu", "tcp"]
 
 _PDUS: Final[dict[int, tuple[type[ModbusPDU], type[ModbusPDU]]]] = {
     READ_COILS: (ReadCoilsRequest, ReadCoilsResponse),

@@ -8,7 +8,9 @@ data identifier, a Modbus point a register::
     voltage_l1n = 0x0000                            # Modbus: the register as on the wire
     voltage_l1n = { register = 0x2006, scale = 0.1 }
 
-Not supported: writing, texts in Modbus registers, points computed from others.
+A variant (same map, other line settings, say) names what it is ``like`` and gives the differences.
+
+Not supported: writing, points computed from others.
 """
 
 import sys
@@ -18,10 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from protocols.base import RequestError
 from protocols.dlt645_fields import Field
 from protocols.exchanges import ItemSource, Meaning, RegisterSource
-from protocols.modbus_values import encode_value, registers
+from protocols.identify import signs
+from protocols.modbus_texts import TEXT_TYPES, TIMES
+from protocols.modbus_values import absent_pattern, registers
 from protocols.model import (
     Dlt645Profile,
     LineDefaults,
@@ -41,6 +44,7 @@ from protocols.profile_tables import (
     RegisterEntry,
     Table,
     check,
+    filled_up,
     key_path,
     read_toml,
 )
@@ -66,17 +70,20 @@ def load(path: Path) -> Profile:
         data = path.read_bytes()
     except OSError as error:
         raise ProfileError(str(path), [f"cannot be read: {error.strerror}"]) from error
-    return parse(data, path.stem, str(path))
+    return parse(data, path.stem, str(path), path.parent)
 
 
-def parse(data: bytes, name: str, place: str = "") -> Profile:
-    """The profile in ``data``; ``place`` is what error messages call the file.
+def parse(data: bytes, name: str, place: str = "", folder: Path | None = None) -> Profile:
+    """The profile in ``data``; ``place`` is what error messages call the file, and ``folder`` is
+    where a model stands that this one is ``like``.
 
     Raises ProfileError with every problem in it, whatever the bytes.
     """
     place = place or name
     try:
         raw = read_toml(data)
+        if "like" in raw:
+            raw = _variant(raw, folder)
     except ValueError as error:
         raise ProfileError(place, [str(error)]) from error
     problems: list[str] = []
@@ -84,6 +91,22 @@ def parse(data: bytes, name: str, place: str = "") -> Profile:
     if problems or profile is None:
         raise ProfileError(place, problems)
     return profile
+
+
+def _variant(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """The file of a model that is like another, filled up from that.  Raises ValueError."""
+    like = raw["like"]
+    if not isinstance(like, str) or folder is None or not (folder / f"{like}.toml").is_file():
+        raise ValueError(
+            f"like: {like!r} is no model beside this one; write a file's name, no .toml"
+        )
+    try:
+        base = read_toml((folder / f"{like}.toml").read_bytes())
+    except (ValueError, OSError) as error:
+        raise ValueError(f"like: {like}.toml: {error}") from error
+    if "like" in base:
+        raise ValueError(f"like: {like!r} is itself like {base['like']!r}; write that one")
+    return filled_up(raw, base)
 
 
 _Builder = Callable[
@@ -224,33 +247,27 @@ def _modbus(
         for meant, entry, where in _entries(found, RegisterEntry, "register", problems)
     }
     _check_overlaps(sources, problems)
+    marks = raw.get("identify")
+    found_signs = signs(marks if isinstance(marks, list) else [], table, problems)
     if not common:
         return None
     readable = tuple(range(first, last + 1) for first, last in table.readable)
-    return ModbusProfile(sources=sources, layout=Layout(table.max_registers, readable), **common)
+    layout = Layout(table.max_registers, readable)
+    return ModbusProfile(sources=sources, layout=layout, signs=found_signs, **common)
 
 
 def _register_source(
     meant: Point, entry: RegisterEntry, table: ModbusTable, where: str, problems: list[str]
 ) -> RegisterSource:
     type_name = entry.type or table.type
-    width = registers(type_name)
-    if entry.register_ + width > 0x10000:
-        problems.append(f"{where}.register: {type_name} takes {width} registers, 65535 is the last")
-    if width > table.max_registers:
-        problems.append(
-            f"{where}.type: {type_name} takes {width} registers; a read has at most"
-            f" modbus.max_registers = {table.max_registers}"
-        )
-    if entry.bits and not type_name.startswith("u"):
-        problems.append(f"{where}.bits: {type_name} has no bits to choose; write type u16 or u32")
-    if not 1e-9 <= abs(entry.scale) <= 1e9:
-        problems.append(f"{where}.scale: {entry.scale} is no scale; write 0.1 or 10, say")
-        scale = Fraction(1)
-    else:
-        scale = Fraction(entry.scale)
-    if entry.absent is not None and not _holds(type_name, entry.absent):
-        problems.append(f"{where}.absent: {entry.absent} is no raw number of type {type_name}")
+    text = TIMES.get(type_name, entry.registers)
+    width = text or (1 if type_name in TEXT_TYPES else registers(type_name))
+    problems += [
+        f"{where}.{problem}" for problem in _register_problems(entry, type_name, width, table)
+    ]
+    if type_name in TEXT_TYPES and (not meant.text or meant.choices or entry.names):
+        problems.append(f"{where}.type: {type_name} is a text, {meant.name} a number or names")
+    scale = Fraction(entry.scale) if 1e-9 <= abs(entry.scale) <= 1e9 else Fraction(1)
     unit = meant.unit if entry.unit is None else entry.unit
     return RegisterSource(
         meaning=_meaning(meant, entry, unit, scale, 16 * width, where, problems),
@@ -259,16 +276,53 @@ def _register_source(
         type=type_name,
         byte_order=table.byte_order,
         word_order=table.word_order,
-        absent=entry.absent,
+        text_registers=width if type_name in TEXT_TYPES else 0,
+        absent=_absent(entry, type_name, table, where, problems),
+        folded=entry.folded,
     )
 
 
-def _holds(type_name: str, number: int) -> bool:
-    try:
-        encode_value(number, type_name)
-    except RequestError:
-        return False
-    return not type_name.startswith("f")
+def _register_problems(
+    entry: RegisterEntry, type_name: str, width: int, table: ModbusTable
+) -> Iterator[str]:
+    if entry.register_ + width > 0x10000:
+        yield f"register: {type_name} takes {width} registers, 65535 is the last"
+    if width > table.max_registers:
+        yield (
+            f"type: {type_name} takes {width} registers; a read has at most"
+            f" modbus.max_registers = {table.max_registers}"
+        )
+    if entry.bits and not type_name.startswith("u"):
+        yield f"bits: {type_name} has no bits to choose; write type u16 or u32"
+    if not 1e-9 <= abs(entry.scale) <= 1e9:
+        yield f"scale: {entry.scale} is no scale; write 0.1 or 10, say"
+    if bool(entry.registers) != (type_name in ("ascii", "hex")):
+        yield f"registers: {entry.registers}; ascii and hex need a number of registers, others none"
+    if entry.folded and not type_name.startswith("f"):
+        yield f"folded: {type_name} has no four quadrants; write type f32"
+
+
+def _absent(
+    entry: RegisterEntry, type_name: str, table: ModbusTable, where: str, problems: list[str]
+) -> tuple[int, ...]:
+    """The patterns that mean "no value": the point's own, else those of the type."""
+    if entry.absent is None:
+        own = [table.absent[type_name]] if type_name in table.absent else []
+        where = f"modbus.absent.{type_name}"
+    else:
+        own, where = (
+            entry.absent if isinstance(entry.absent, list) else [entry.absent],
+            f"{where}.absent",
+        )
+    found = []
+    for mark in own:
+        pattern = None if type_name in TEXT_TYPES else absent_pattern(mark, type_name)
+        if pattern is None:
+            problem = f"{where}: {mark} is no raw number of type {type_name}"
+            problems += [problem] if problem not in problems else []
+        else:
+            found.append(pattern)
+    return tuple(found)
 
 
 def _check_overlaps(sources: Mapping[str, RegisterSource], problems: list[str]) -> None:
