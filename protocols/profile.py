@@ -251,8 +251,8 @@ def _modbus(
     found_signs = signs(marks if isinstance(marks, list) else [], table, problems)
     if not common:
         return None
-    readable = tuple(range(first, last + 1) for first, last in table.readable)
-    layout = Layout(table.max_registers, readable)
+    readable = [range(first, last + 1) for first, last in table.readable]
+    layout = Layout(table.max_registers, (*readable, *_runs(sources, table.function)))
     return ModbusProfile(sources=sources, layout=layout, signs=found_signs, **common)
 
 
@@ -338,6 +338,18 @@ def _check_overlaps(sources: Mapping[str, RegisterSource], problems: list[str]) 
                     f"points.{other_name}: register {other.register:#06x} belongs to {name}"
                     f" ({source.type} at {source.register:#06x}); correct one of them"
                 )
+
+
+def _runs(sources: Mapping[str, RegisterSource], function: int) -> list[range]:
+    """Where values of a function stand without a gap: what lies between two of them is readable."""
+    runs: list[range] = []
+    spans = {each.span for each in sources.values() if each.function == function}
+    for span in sorted(spans, key=lambda span: span.start):
+        if runs and span.start <= runs[-1].stop:
+            runs[-1] = range(runs[-1].start, max(runs[-1].stop, span.stop))
+        else:
+            runs.append(span)
+    return runs
 
 
 def _meaning(
