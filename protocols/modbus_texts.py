@@ -31,10 +31,12 @@ def decode_text(data: bytes, type_name: str, byte_order: Order = "big") -> str |
     if type_name == "ascii":
         text = data.replace(b"\0", b"").strip(b" ")
         return text.decode("ascii") if text.isascii() and text.decode().isprintable() else None
-    fields = data[:3] + data[4:7] if type_name == "ymdwhms" else data[:6]
+    fields = data[:3] + data[4:7] if type_name == "ymdwhms" else data
+    if len(fields) != 6:
+        return None
     try:
         return datetime(2000 + fields[0], *fields[1:]).isoformat()  # noqa: DTZ001 - the meter's own
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 

@@ -13,6 +13,7 @@ A variant (same map, other line settings, say) names what it is ``like`` and giv
 Not supported: writing, points computed from others.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -75,7 +76,7 @@ def load(path: Path) -> Profile:
 
 def parse(data: bytes, name: str, place: str = "", folder: Path | None = None) -> Profile:
     """The profile in ``data``; ``place`` is what error messages call the file, and ``folder`` is
-    where a model stands that this one is ``like``.
+    where a model that it is ``like`` is looked for, before the models of this release.
 
     Raises ProfileError with every problem in it, whatever the bytes.
     """
@@ -96,12 +97,13 @@ def parse(data: bytes, name: str, place: str = "", folder: Path | None = None) -
 def _variant(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     """The file of a model that is like another, filled up from that.  Raises ValueError."""
     like = raw["like"]
-    if not isinstance(like, str) or folder is None or not (folder / f"{like}.toml").is_file():
-        raise ValueError(
-            f"like: {like!r} is no model beside this one; write a file's name, no .toml"
-        )
+    places = [folder or SHIPPED, SHIPPED]
+    files = [place / f"{like}.toml" for place in places if re.fullmatch("[A-Za-z0-9-]+", str(like))]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        raise ValueError(f"like: no model is called {like!r}; write the name of a file, no .toml")
     try:
-        base = read_toml((folder / f"{like}.toml").read_bytes())
+        base = read_toml(file.read_bytes())
     except (ValueError, OSError) as error:
         raise ValueError(f"like: {like}.toml: {error}") from error
     if "like" in base:
