@@ -15,40 +15,33 @@ Not supported: writing, points computed from others.
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from protocols.dlt645_fields import Field
-from protocols.exchanges import ItemSource, Meaning, RegisterSource
-from protocols.identify import signs
-from protocols.modbus_texts import TEXT_TYPES, TIMES
-from protocols.modbus_values import absent_pattern, registers
+from protocols.exchanges import ItemSource, Meaning
 from protocols.model import (
     Dlt645Profile,
     LineDefaults,
-    ModbusProfile,
     OldDlt645Profile,
     Profile,
 )
-from protocols.planner import Dialect, Layout
-from protocols.points import Point, exponent, point, suggest, units
+from protocols.planner import Dialect
+from protocols.points import Point, suggest
+from protocols.profile_modbus import modbus_profile
 from protocols.profile_tables import (
     Dlt645Table,
-    Entry,
     HeadTable,
     ItemEntry,
     LineTable,
-    ModbusTable,
-    RegisterEntry,
-    Table,
     check,
     filled_up,
-    key_path,
     read_toml,
 )
+from protocols.profile_values import checked, either, entries, meaning_of
 
 __all__ = ["SHIPPED", "Profile", "ProfileError", "load", "parse"]
 
@@ -83,7 +76,7 @@ def parse(data: bytes, name: str, place: str = "", folder: Path | None = None) -
     place = place or name
     try:
         raw = read_toml(data)
-        if "like" in raw:
+        if "like" in raw or "without" in raw:
             raw = _variant(raw, folder)
     except ValueError as error:
         raise ProfileError(place, [str(error)]) from error
@@ -96,7 +89,7 @@ def parse(data: bytes, name: str, place: str = "", folder: Path | None = None) -
 
 def _variant(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
     """The file of a model that is like another, filled up from that.  Raises ValueError."""
-    like = raw["like"]
+    like = raw.get("like")
     places = [folder or SHIPPED, SHIPPED]
     files = [place / f"{like}.toml" for place in places if re.fullmatch("[A-Za-z0-9-]+", str(like))]
     file = next((file for file in files if file.is_file()), None)
@@ -114,24 +107,24 @@ def _variant(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
 _Builder = Callable[
     [Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], list[str]], Profile | None
 ]
-T = TypeVar("T", bound=Table)
-E = TypeVar("E", bound=Entry)
 
 
 def _profile(raw: dict[str, Any], name: str, problems: list[str]) -> Profile | None:
     """Check every table, and build what can be built of them."""
     head = check(HeadTable, raw, (), problems)
-    line = _checked(LineTable, raw, "line", problems)
+    line = checked(LineTable, raw, "line", problems)
     protocol = raw.get("protocol")
     builders: dict[str, _Builder] = {
         "dlt645-2007": partial(_dlt645, Dlt645Profile),
         "dlt645-1997": partial(_dlt645, OldDlt645Profile),
-        "modbus": _modbus,
+        "modbus": modbus_profile,
     }
     build = builders.get(protocol) if isinstance(protocol, str) else None
     if build is None:
         return None
     own, other = ("modbus", "dlt645") if protocol == "modbus" else ("dlt645", "modbus")
+    if "identify" in raw and protocol != "modbus":
+        problems.append(f"identify: a {protocol} meter is known by its address; leave it out")
     if other in raw:
         problems.append(f"{other}: a {protocol} meter has no such table; did you mean [{own}]?")
     points = raw.get("points")
@@ -139,7 +132,7 @@ def _profile(raw: dict[str, Any], name: str, problems: list[str]) -> Profile | N
     defaults = raw.get("default_points")
     for n, wanted in enumerate(defaults if isinstance(defaults, list) else []):
         if isinstance(wanted, str) and wanted not in found:
-            near = _or(suggest(wanted, tuple(found))) or "one that [points] has"
+            near = either(suggest(wanted, tuple(found))) or "one that [points] has"
             problems.append(f"default_points[{n}]: {wanted!r} is not in [points]; write {near}")
     common: dict[str, Any] = {}
     if head and line:
@@ -153,27 +146,6 @@ def _profile(raw: dict[str, Any], name: str, problems: list[str]) -> Profile | N
     return build(raw, found, common, problems)
 
 
-def _checked(form: type[T], raw: Mapping[str, Any], key: str, problems: list[str]) -> T | None:
-    found = raw.get(key)
-    return check(form, found, (key,), problems) if isinstance(found, dict) else None
-
-
-def _entries(
-    found: Mapping[str, Any], form: type[E], short: str, problems: list[str]
-) -> Iterator[tuple[Point, E, str]]:
-    """Each good entry with its point and place; a bare value is short for its key ``short``."""
-    for name, value in found.items():
-        where = key_path("points", name)
-        meant = point(name)
-        if meant is None:
-            near = _or(suggest(name)) or "a name of protocols/points.py"
-            problems.append(f"{where}: no point has this name; write {near}")
-        table = value if isinstance(value, dict) else {short: value}
-        entry = check(form, table, ("points", name), problems)
-        if meant and entry:
-            yield meant, entry, where
-
-
 def _dlt645(
     model: type[Dlt645Profile],
     raw: Mapping[str, Any],
@@ -181,10 +153,10 @@ def _dlt645(
     common: Mapping[str, Any],
     problems: list[str],
 ) -> Profile | None:
-    table = _checked(Dlt645Table, raw, "dlt645", problems) or Dlt645Table()
+    table = checked(Dlt645Table, raw, "dlt645", problems) or Dlt645Table()
     sources = {}
     taken: dict[tuple[str, int], str] = {}
-    for meant, entry, where in _entries(found, ItemEntry, "di", problems):
+    for meant, entry, where in entries(found, ItemEntry, "di", problems):
         source = _item_source(model.dialect, meant, entry, table.tariffs, where, problems)
         if source is None:
             continue
@@ -231,165 +203,10 @@ def _item_source(
         problems.append(f"{where}.bits: {entry.di} ({item.name}) is no bit mask; leave bits out")
     decimals = field.decimals if entry.decimals is None else entry.decimals
     scale = Fraction(1, 10**decimals)
-    meaning = _meaning(meant, entry, field.unit, scale, 8 * field.size, where, problems)
+    meaning = meaning_of(meant, entry, field.unit, scale, 8 * field.size, where, problems)
     return ItemSource(meaning, item, entry.field)
 
 
 def _is_number(field: Field) -> bool:
     """Whether its values are numbers: told by the value of bytes that every format can say."""
     return isinstance(field.decode(b"\x01" * field.size).amount, int)
-
-
-def _modbus(
-    raw: Mapping[str, Any], found: Mapping[str, Any], common: Mapping[str, Any], problems: list[str]
-) -> Profile | None:
-    table = _checked(ModbusTable, raw, "modbus", problems) or ModbusTable()
-    sources = {
-        meant.name: _register_source(meant, entry, table, where, problems)
-        for meant, entry, where in _entries(found, RegisterEntry, "register", problems)
-    }
-    _check_overlaps(sources, problems)
-    marks = raw.get("identify")
-    found_signs = signs(marks if isinstance(marks, list) else [], table, problems)
-    if not common:
-        return None
-    readable = [range(first, last + 1) for first, last in table.readable]
-    layout = Layout(table.max_registers, (*readable, *_runs(sources, table.function)))
-    return ModbusProfile(sources=sources, layout=layout, signs=found_signs, **common)
-
-
-def _register_source(
-    meant: Point, entry: RegisterEntry, table: ModbusTable, where: str, problems: list[str]
-) -> RegisterSource:
-    type_name = entry.type or table.type
-    text = TIMES.get(type_name, entry.registers)
-    width = text or (1 if type_name in TEXT_TYPES else registers(type_name))
-    problems += [
-        f"{where}.{problem}" for problem in _register_problems(entry, type_name, width, table)
-    ]
-    if type_name in TEXT_TYPES and (not meant.text or meant.choices or entry.names):
-        problems.append(f"{where}.type: {type_name} is a text, {meant.name} a number or names")
-    scale = Fraction(entry.scale) if 1e-9 <= abs(entry.scale) <= 1e9 else Fraction(1)
-    unit = meant.unit if entry.unit is None else entry.unit
-    return RegisterSource(
-        meaning=_meaning(meant, entry, unit, scale, 16 * width, where, problems),
-        function=entry.function or table.function,
-        register=entry.register_,
-        type=type_name,
-        byte_order=table.byte_order,
-        word_order=table.word_order,
-        text_registers=width if type_name in TEXT_TYPES else 0,
-        absent=_absent(entry, type_name, table, where, problems),
-        folded=entry.folded,
-    )
-
-
-def _register_problems(
-    entry: RegisterEntry, type_name: str, width: int, table: ModbusTable
-) -> Iterator[str]:
-    if entry.register_ + width > 0x10000:
-        yield f"register: {type_name} takes {width} registers, 65535 is the last"
-    if width > table.max_registers:
-        yield (
-            f"type: {type_name} takes {width} registers; a read has at most"
-            f" modbus.max_registers = {table.max_registers}"
-        )
-    if entry.bits and not type_name.startswith("u"):
-        yield f"bits: {type_name} has no bits to choose; write type u16 or u32"
-    if not 1e-9 <= abs(entry.scale) <= 1e9:
-        yield f"scale: {entry.scale} is no scale; write 0.1 or 10, say"
-    if bool(entry.registers) != (type_name in ("ascii", "hex")):
-        yield f"registers: {entry.registers}; ascii and hex need a number of registers, others none"
-    if entry.folded and not type_name.startswith("f"):
-        yield f"folded: {type_name} has no four quadrants; write type f32"
-
-
-def _absent(
-    entry: RegisterEntry, type_name: str, table: ModbusTable, where: str, problems: list[str]
-) -> tuple[int, ...]:
-    """The patterns that mean "no value": the point's own, else those of the type."""
-    if entry.absent is None:
-        own = [table.absent[type_name]] if type_name in table.absent else []
-        where = f"modbus.absent.{type_name}"
-    else:
-        own, where = (
-            entry.absent if isinstance(entry.absent, list) else [entry.absent],
-            f"{where}.absent",
-        )
-    found = []
-    for mark in own:
-        pattern = None if type_name in TEXT_TYPES else absent_pattern(mark, type_name)
-        if pattern is None:
-            problem = f"{where}: {mark} is no raw number of type {type_name}"
-            problems += [problem] if problem not in problems else []
-        else:
-            found.append(pattern)
-    return tuple(found)
-
-
-def _check_overlaps(sources: Mapping[str, RegisterSource], problems: list[str]) -> None:
-    """One register belongs to one point, unless both are bits of the same value."""
-    ordered = sorted(sources.items(), key=lambda item: (item[1].function, item[1].register))
-    for n, (name, source) in enumerate(ordered):
-        for other_name, other in ordered[n + 1 :]:
-            if other.function != source.function or other.register >= source.span.stop:
-                break
-            bits = source.meaning.bits is not None and other.meaning.bits is not None
-            if not (bits and source.span == other.span):
-                problems.append(
-                    f"points.{other_name}: register {other.register:#06x} belongs to {name}"
-                    f" ({source.type} at {source.register:#06x}); correct one of them"
-                )
-
-
-def _runs(sources: Mapping[str, RegisterSource], function: int) -> list[range]:
-    """Where values of a function stand without a gap: what lies between two of them is readable."""
-    runs: list[range] = []
-    spans = {each.span for each in sources.values() if each.function == function}
-    for span in sorted(spans, key=lambda span: span.start):
-        if runs and span.start <= runs[-1].stop:
-            runs[-1] = range(runs[-1].start, max(runs[-1].stop, span.stop))
-        else:
-            runs.append(span)
-    return runs
-
-
-def _meaning(
-    meant: Point,
-    entry: Entry,
-    unit: str,
-    scale: Fraction,
-    width: int,
-    where: str,
-    problems: list[str],
-) -> Meaning:
-    """How a raw number of ``width`` bits, ``scale`` to one ``unit``, becomes the point's value."""
-    problems += [f"{where}.{problem}" for problem in _value_problems(meant, entry, unit, width)]
-    power = exponent(unit, meant.unit) or 0
-    return Meaning(
-        point=meant,
-        multiplier=scale * Fraction(10) ** (power + (0 if meant.text else meant.decimals)),
-        bits=range(entry.bits[0], entry.bits[-1] + 1) if entry.bits else None,
-        names=tuple(entry.names),
-        primary=entry.primary,
-    )
-
-
-def _value_problems(meant: Point, entry: Entry, unit: str, width: int) -> Iterator[str]:
-    bits = entry.bits
-    if bits and (bits != list(range(bits[0], bits[0] + len(bits))) or bits[-1] >= width):
-        yield f"bits: {bits} must be neighbours, lowest first, below {width}"
-    if entry.names and not meant.text:
-        yield f"names: {meant.name} is a number; leave the names out"
-    if bits and len(entry.names) > 2 ** len(bits):
-        yield f"names: {len(entry.names)} names, but {len(bits)} bit(s) count to {2 ** len(bits)}"
-    wrong = [name for name in entry.names if meant.choices and name not in meant.choices]
-    if wrong or (meant.choices and not entry.names):
-        found = _or(tuple(wrong)) or "no name"
-        yield f"names: {found} is not what {meant.name} can be; write {_or(meant.choices)}"
-    if not meant.text and exponent(unit, meant.unit) is None:
-        yield f"unit: {unit!r} cannot become {meant.unit!r}; write {_or(units(meant.unit))}"
-
-
-def _or(names: tuple[str, ...]) -> str:
-    return " or ".join(map(repr, names))

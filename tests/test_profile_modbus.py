@@ -242,3 +242,11 @@ def test_mistakes_in_variants(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ProfileError) as caught:
         variant(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'mine.toml'}: {problem}")
+
+
+def test_a_dlt645_meter_has_no_signs_and_without_needs_a_model() -> None:
+    dlt645 = HEAD.replace('"modbus"', '"dlt645-2007"') + "identify = []\n[points]\n"
+    with pytest.raises(ProfileError, match="identify: a dlt645-2007 meter is known by its address"):
+        parse(f'{dlt645}voltage_l1n = "02010100"'.encode(), "m1")
+    with pytest.raises(ProfileError, match="like: no model is called None"):
+        parse(f'{HEAD}without = ["balance"]\n[points]\nvoltage_l1n = 0'.encode(), "m1")
