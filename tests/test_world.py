@@ -173,7 +173,7 @@ def test_a_silent_meter_costs_the_others_nothing_and_is_noticed_when_back(tmp_pa
 
 
 def test_three_protocols_of_three_speeds_share_one_pair(tmp_path: Path) -> None:
-    """DL/T 645-2007 at 2400 8E1, 1997 at 1200 8E1, Modbus at 9600 8N1: all read, nothing in vain."""
+    """DL/T 645-2007 at 2400 8E1, 1997 at 1200 8E1, Modbus at 9600 8N1: all read."""
     meters = [
         {"asset": "NEW", "profile": "dlt645-2007-single-phase", "address": "000000000001"},
         {"asset": "OLD", "profile": "dlt645-1997-single-phase", "address": "000000000002"},
