@@ -17,8 +17,10 @@ from gateway.config_tables import (
     MeterTable,
     MqttTable,
     StoreTable,
+    as_fraction,
 )
 from gateway.events import PortSettings
+from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
 
 __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "StoreTable", "load"]
@@ -39,6 +41,8 @@ class MeterConfig:
     settings: PortSettings
     timeout_s: float
     guard_s: float
+    ratio: Ratio = DIRECT
+    """What the transformers in front of it divide by (倍率)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         PARITIES[table.parity] if table.parity else line.parity,
         table.stop_bits or line.stop_bits,
     )
+    ratio = Ratio(as_fraction(table.ct_ratio), as_fraction(table.pt_ratio))
     return MeterConfig(
         asset=table.asset,
         line=table.line,
@@ -111,4 +116,5 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         settings=settings,
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
+        ratio=DIRECT if ratio == DIRECT else ratio,
     )

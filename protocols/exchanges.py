@@ -8,7 +8,7 @@ from 0.
 Raw numbers become values by integers and fractions only; where a meter is finer than the point's
 resolution, or a ratio leaves a rest, the nearest step counts and a tie goes to the even one.
 
-Not supported: texts in Modbus registers, values put together from several places.
+Not supported: values put together from several places.
 """
 
 import re
@@ -19,7 +19,8 @@ from fractions import Fraction
 from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Quality, Value
 from protocols.dlt645_items import Item
-from protocols.modbus_values import Order, decode_value, encode_value, registers
+from protocols.modbus_texts import decode_text, encode_text
+from protocols.modbus_values import NAN, Order, decode_value, encode_value, pattern, registers
 from protocols.points import Point
 
 AMOUNT_MAX = 2**63 - 1
@@ -109,31 +110,49 @@ class RegisterSource:
     register: int
     """The first one, as on the wire, from 0."""
     type: str
-    """``u16`` ... ``f64``: protocols/modbus_values.py."""
+    """``u16`` ... ``f64``: protocols/modbus_values.py; ``ascii`` ...: modbus_texts.py."""
     byte_order: Order
     word_order: Order
-    absent: int | None = None
-    """The raw number by which the meter says "not there"."""
+    text_registers: int = 0
+    """How many registers a text takes; 0 for a number."""
+    absent: tuple[int, ...] = ()
+    """The patterns by which the meter says "not there"; ``NAN`` is any that is no number."""
+    folded: bool = False
+    """A power factor that counts on to 2 where the current leads (Schneider)."""
 
     @property
     def span(self) -> range:
         """The registers it takes."""
-        return range(self.register, self.register + registers(self.type))
+        return range(self.register, self.register + (self.text_registers or registers(self.type)))
 
     def decode(self, data: bytes, ratio: Ratio) -> Value:
         """The value of these registers' bytes."""
+        if self.text_registers:
+            return self._text(decode_text(data, self.type, self.byte_order))
+        if self.absent and pattern(data, self.byte_order, self.word_order) in self.absent:
+            return self.meaning.bad(Quality.ABSENT)
         raw = decode_value(data, self.type, self.byte_order, self.word_order)
         if raw is None:
-            return self.meaning.bad()
-        if raw == self.absent:
-            return self.meaning.bad(Quality.ABSENT)
+            return self.meaning.bad(Quality.ABSENT if NAN in self.absent else Quality.INVALID)
+        if self.folded and abs(raw) > 1:
+            raw = (2 if raw > 0 else -2) - raw
+        if self.meaning.point.text and self.type.startswith("bcd"):
+            # The zeros in front belong to a number that is a name.
+            return self.meaning.word(f"{raw:0{4 * len(self.span)}d}")
         return self.meaning.number(raw, ratio)
+
+    def _text(self, text: str | None) -> Value:
+        if text:
+            return self.meaning.word(text)
+        return self.meaning.bad(Quality.INVALID if text is None else Quality.ABSENT)
 
     def encode(self, amount: int | str) -> bytes:
         """The registers' bytes of a meter that shows ``amount`` (for simulated meters).
 
         Raises RequestError if the registers cannot hold it.
         """
+        if self.text_registers:
+            return encode_text(str(amount), self.type, self.text_registers, self.byte_order)
         raw = self.meaning.raw(amount)
         number = float(raw) if self.type.startswith("f") else round(raw)
         return encode_value(number, self.type, self.byte_order, self.word_order)

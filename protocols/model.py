@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Codec, RequestError
 from protocols.exchanges import Exchange, ItemSource, RegisterSource
+from protocols.identify import Sign
 from protocols.planner import (
     DIALECT_1997,
     DIALECT_2007,
@@ -190,6 +191,8 @@ class ModbusProfile(Profile):
     sources: Mapping[str, RegisterSource]
     """Where each point stands, by name."""
     layout: Layout
+    signs: tuple[Sign, ...] = ()
+    """How to know the model (protocols/identify.py); none if nothing is known."""
 
     @property
     def points(self) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from protocols.base import Value
-from protocols.model import Dlt645Profile, ModbusProfile, Profile
+from protocols.model import Dlt645Profile, ModbusProfile, OldDlt645Profile, Profile
 from simulators import dlt645_meter, modbus_meter
 from simulators.dlt645_memory import Absent
 from simulators.dlt645_meter import DLT645Meter
+from simulators.dlt645_old_meter import OldDLT645Meter
 from simulators.faults import NONE, Faults
 from simulators.household import Household
 from simulators.load import Kind
@@ -139,6 +140,16 @@ def _device(
             quirks=modbus_meter.Quirks(
                 serial_number=20_260_000 + unit + 1000 * generation, refuses=table.refuses
             ),
+        )
+    if isinstance(profile, OldDlt645Profile):
+        return OldDLT645Meter(
+            table.address,
+            household,
+            settings=settings,
+            delay_s=delay_s,
+            data_bytes_max=table.data_bytes_max,
+            keeps_wildcards=table.wildcard_header,
+            clock=clock,
         )
     sources = profile.sources if isinstance(profile, Dlt645Profile) else {}
     refused = [sources[point].item.di for point in table.refuses]

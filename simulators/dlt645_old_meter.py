@@ -19,7 +19,7 @@ from protocols.dlt645_1997_items import SEPARATOR, blocks, find
 from protocols.dlt645_items import Item
 from simulators.household import Household, in_steps
 from simulators.load import TARIFFS
-from simulators.meter import Meter, Settings
+from simulators.meter import RIGHT, Meter, MeterClock, Settings
 
 DONE, MORE, REFUSED = 0x80, 0xA0, 0xC0
 """Added to the function in a reply."""
@@ -40,11 +40,12 @@ class OldDLT645Meter(Meter):
         delay_s: float = 0.1,
         data_bytes_max: int = 200,
         keeps_wildcards: bool = False,
+        clock: MeterClock = RIGHT,
     ) -> None:
         """``data_bytes_max``: how much of an answer it puts into one frame, identifier included;
         ``keeps_wildcards``: it answers with the address it was asked by.
         """
-        super().__init__(address, settings, find_frame, delay_s)
+        super().__init__(address, settings, find_frame, delay_s, clock)
         self._household = household
         self._part_bytes = data_bytes_max - 2
         self._keeps_wildcards = keeps_wildcards

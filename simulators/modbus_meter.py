@@ -11,10 +11,12 @@ Not supported: coils, and functions that ``protocols.modbus`` does not know: the
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from protocols import modbus
 from protocols.base import RequestError
 from protocols.exchanges import RegisterSource
+from protocols.modbus_texts import TIMES
 from protocols.model import ModbusProfile
 from simulators.household import Household, in_steps
 from simulators.meter import RIGHT, Meter, MeterClock, Settings
@@ -114,6 +116,8 @@ class ModbusMeter(Meter):
     def _amount(self, source: RegisterSource, now: float) -> int | str:
         """What the point shows, in its own resolution."""
         meaning, point = source.meaning, source.meaning.point
+        if source.text_registers:
+            return self._text(source, now)
         if meaning.names:
             return meaning.names[0]
         if point.name in ("ct_ratio", "pt_ratio"):
@@ -121,7 +125,14 @@ class ModbusMeter(Meter):
         if point.name == "serial_number":
             return self._serial_number
         amount = self._household.value(point.name, now) or 0
+        # A meter without a sign shows power fed in as power drawn.
+        amount = abs(amount) if source.type.startswith("u") else amount
         return in_steps(point.name, amount, point.unit, point.decimals)
+
+    def _text(self, source: RegisterSource, now: float) -> str:
+        if source.type in TIMES:
+            return datetime.fromtimestamp(now, UTC).replace(tzinfo=None).isoformat(" ", "seconds")
+        return f"S{self._unit}"[: 2 * source.text_registers] if source.type == "ascii" else "0"
 
 
 def _find_rtu(buffer: bytes) -> tuple[Numbered | None, int]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.events import Arrived
 from protocols.points import point
+from simulators.area import PROFILES, build_area
 from tests.world import START, World
 
 HOUR_S = 3600.0
@@ -181,5 +182,26 @@ def test_a_silent_meter_costs_the_others_nothing_and_is_noticed_when_back(tmp_pa
     assert codes.count(("comm_lost", "L0M01")) == 1
     assert codes.count(("comm_restored", "L0M01")) == 1
     assert not world.states[0]["meters"][1]["silent"]
+    world.stop()
+    assert_nothing_lost(world)
+
+
+def test_three_protocols_of_three_speeds_share_one_pair(tmp_path: Path) -> None:
+    """DL/T 645-2007 at 2400 8E1, 1997 at 1200 8E1, Modbus at 9600 8N1: all read."""
+    meters = [
+        {"asset": "NEW", "profile": "dlt645-2007-single-phase", "address": "000000000001"},
+        {"asset": "OLD", "profile": "dlt645-1997-single-phase", "address": "000000000002"},
+        {"asset": "MOD", "profile": "eastron-sdm630", "address": "7"},
+    ]
+    area = build_area({"seed": 3, "line": [{"name": "mixed", "meter": meters}]}, PROFILES, "mixed")
+    world = World(tmp_path, 3, area=area, period_s=60)
+
+    world.run(HOUR_S)
+
+    assert len({meter.settings for meter in world.config.meters}) == 3
+    assert [m["answered"] for m in world.states[0]["meters"]] == [60, 60, 60]
+    (line,) = world.states[0]["lines"]
+    assert (line["faults"], line["strays"]) == ({}, {})
+    assert assert_true(world) >= 180
     world.stop()
     assert_nothing_lost(world)

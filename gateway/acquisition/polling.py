@@ -228,7 +228,7 @@ class Polling:
         config = meter.config
         if got.reply is not None:
             meter.doubted.discard(exchange.key)
-            values = exchange.values(got.reply.data)
+            values = exchange.values(got.reply.data, config.ratio)
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values)]
         if got.fault is Fault.REFUSED and got.permanent and exchange.key not in meter.refused:
