@@ -219,7 +219,8 @@ class Line:
         by_rank = sorted(self._tasks, key=lambda task: (ranks[task.job.priority], task.order))
         first = by_rank[0]
         free_at = self._free_at(first)
-        if free_at <= max(now, self._quiet_at(first)):
+        # A reply of several frames is not torn apart for the sake of a guard time.
+        if first.follow_up or free_at <= max(now, self._quiet_at(first)):
             return first
         level = min(first.job.priority, Priority.POLL)
         for task in by_rank:
