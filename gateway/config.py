@@ -40,6 +40,7 @@ class MeterConfig:
     period_s: int
     settings: PortSettings
     timeout_s: float
+    least_timeout_s: float
     guard_s: float
     ratio: Ratio = DIRECT
     """What the transformers in front of it divide by (倍率)."""
@@ -115,6 +116,7 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         period_s=table.period_s,
         settings=settings,
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,
+        least_timeout_s=table.timeout_min_ms / 1000,
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
         ratio=DIRECT if ratio == DIRECT else ratio,
     )

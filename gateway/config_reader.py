@@ -159,6 +159,11 @@ class Reader:
             if line.name not in used and "meter" not in self.broken:
                 problem = "no meter is on this line; give it a [[meter]], or remove it"
                 self.say(f"line[{n}].name", f"found {line.name!r}: {problem}")
+            if line.rs485 == "kernel" and not line.port.startswith("/"):
+                self.say(
+                    f"line[{n}].rs485",
+                    "found 'kernel': it switches serial devices (/dev/...) only; leave rs485 out",
+                )
             if not line.port.startswith("tcp://"):
                 continue
             for m, table in tables:

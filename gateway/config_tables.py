@@ -111,8 +111,23 @@ class LineTable(Table):
     name: Name
     port: str = Field(
         min_length=1,
-        description='"/dev/serial/by-id/...", "socket://host:port" (raw) or "tcp://host:port"'
-        " (Modbus TCP)",
+        description='"/dev/serial/by-id/...", "socket://host:port" (raw), "rfc2217://host:port" or'
+        ' "tcp://host:port" (Modbus TCP)',
+    )
+    latency_ms: int = Field(
+        0, ge=0, le=5000, description="milliseconds a serial server or radio adds, 0 to 5000"
+    )
+    rs485: Literal["adapter", "kernel"] = Field(
+        "adapter", description='who switches the direction: "adapter" (by itself) or "kernel"'
+    )
+    rs485_rts: Literal["high", "low"] = Field(
+        "high", description='"high" or "low": the level of RTS that makes the transceiver send'
+    )
+    rs485_before_ms: int = Field(
+        0, ge=0, le=100, description="milliseconds from the switch to the first bit, 0 to 100"
+    )
+    rs485_after_ms: int = Field(
+        0, ge=0, le=100, description="milliseconds from the last bit to the switch, 0 to 100"
     )
 
 
@@ -132,6 +147,9 @@ class MeterTable(Table):
     stop_bits: Literal[1, 2] | None = Field(None, description="1 or 2")
     timeout_ms: int | None = Field(
         None, ge=50, le=10000, description="milliseconds for the first byte, 50 to 10000"
+    )
+    timeout_min_ms: int = Field(
+        250, ge=50, le=10000, description="milliseconds, the shortest learned timeout, 50 to 10000"
     )
     guard_ms: int | None = Field(
         None, ge=0, le=5000, description="milliseconds of silence before a request, 0 to 5000"

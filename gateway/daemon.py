@@ -26,6 +26,7 @@ import structlog
 from gateway import livestate
 from gateway.acquisition.exchange import Manners
 from gateway.acquisition.line import SILENT_CHARACTERS, Line
+from gateway.acquisition.port import Direction
 from gateway.acquisition.ports import make_port
 from gateway.acquisition.runner import run_line
 from gateway.clock import SystemClock
@@ -172,11 +173,12 @@ class Daemon:
 
     def _start_line(self, table: LineTable) -> Callable[[Job], None]:
         manners = manners_of(self._config, table.name, tcp=table.port.startswith("tcp://"))
+        port = make_port(table.port, direction_of(table))
         jobs: queue.Queue[Job] = queue.Queue(JOBS_WAITING)
         line = Line(table.name, manners, self._inbox.put, random.Random(self._random.random()))
         thread = threading.Thread(
             target=run_line,
-            args=(line, make_port(table.port), jobs, self._clock, self._stopping, self._inbox.put),
+            args=(line, port, jobs, self._clock, self._stopping, self._inbox.put),
             name=f"line {table.name}",
             daemon=True,
         )
@@ -213,13 +215,27 @@ def link_settings(config: Config) -> LinkSettings:
     )
 
 
+def direction_of(line: LineTable) -> Direction | None:
+    """How the kernel switches a line between sending and receiving; None where it need not."""
+    if line.rs485 != "kernel":
+        return None
+    return Direction(
+        high_to_send=line.rs485_rts == "high",
+        before_s=line.rs485_before_ms / 1000,
+        after_s=line.rs485_after_ms / 1000,
+    )
+
+
 def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
     """How each meter of a line wants to be spoken to."""
+    (latency_s,) = (table.latency_ms / 1000 for table in config.lines if table.name == line)
     return {
         meter.asset: Manners(
             codec=meter.profile.codec(tcp=tcp),
             settings=meter.settings,
             timeout_s=meter.timeout_s,
+            least_timeout_s=meter.least_timeout_s,
+            latency_s=latency_s,
             silence_s=silence_s(meter, tcp=tcp),
             guard_s=meter.guard_s,
             # Only a Modbus RTU reply does not say which question it answers.

@@ -359,3 +359,14 @@ def test_any_value_anywhere_gives_a_configuration_or_a_named_error(data: st.Data
     if isinstance(found, ConfigError):
         assert all("gateway.toml: " in problem for problem in found.problems)
         assert found.problems
+
+
+def test_the_kernel_switches_serial_devices_only(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace('"socket://127.0.0.1:7001"', '"/dev/ttyS1"\nrs485 = "kernel"'))
+    assert load(path).lines[1].rs485 == "kernel"
+
+    path.write_text(text.replace(':7001"', ':7001"\nrs485 = "kernel"'))
+    (problem,) = problems(path)
+    assert problem.startswith("line[1].rs485: found 'kernel': it switches serial devices")

@@ -62,6 +62,7 @@ def read_exactly(port: SerialPort | SocketPort, size: int) -> bytes:
         "/run/line1",
         "socket://10.0.0.8:4001",
         "tcp://meter.lan:502",
+        "rfc2217://10.0.0.8:4001",
         "tcp://[::1]:502",
     ],
 )

@@ -35,6 +35,9 @@ FORBIDDEN: dict[str, set[str]] = {
     "gateway/acquisition/schedule.py": {"simulators", "structlog", "datetime", "gateway"} | IO,
     "gateway/acquisition/ports.py": {"simulators", "gateway.core", "gateway.store", "gateway.north"}
     | {"sqlite_utils", "paho"},
+    "gateway/acquisition/port.py": {"simulators", "gateway.core", "structlog"} | IO,
+    "gateway/acquisition/adapter.py": {"simulators", "gateway.core"} | (IO - {"serial"}),
+    "gateway/acquisition/remote_port.py": {"simulators", "gateway.core"} | (IO - {"serial"}),
     "gateway/acquisition/runner.py": {"simulators", "gateway.core", "serial", "paho", "time"},
     "gateway/north": {"simulators", "gateway.core", "gateway.store", "gateway.acquisition"}
     | (IO - {"random"}),

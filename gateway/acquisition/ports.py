@@ -3,11 +3,12 @@
     /dev/serial/by-id/usb-...    a serial device (any absolute path)
     socket://192.168.1.8:4001    a serial server that passes bytes through (raw TCP)
     tcp://192.168.1.9:502        a Modbus TCP gateway or meter
+    rfc2217://192.168.1.8:4001   a serial server whose speed and parity are set from here
 
-Whatever fails is a ``PortError`` whose sentence a technician can act on.  A serial server keeps its
-own speed and parity: ``configure`` cannot reach it.
+Whatever fails is a ``PortError`` whose sentence a technician can act on.  A raw serial server keeps
+its own speed and parity: ``configure`` cannot reach it.
 
-Not supported: RFC 2217, RS-485 direction by ioctl, UDP.
+Not supported: UDP.
 """
 
 import errno
@@ -18,13 +19,18 @@ import socket
 import termios
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import serial
+import structlog
 
+from gateway.acquisition.adapter import DirectionError, latency_advice, set_direction
 from gateway.acquisition.lockfile import LockFile, flock_holder
+from gateway.acquisition.port import Direction, Port, PortError
+from gateway.acquisition.remote_port import RemotePort
 from gateway.events import PortSettings
+
+__all__ = ["Direction", "Port", "PortError", "make_port", "parse_port", "port_advice"]
 
 LOCK_DIRECTORY = Path("/run/lock")
 """Where programs that use serial devices leave their lock files.  Source: FHS 3.0 §5.9."""
@@ -39,55 +45,23 @@ READ_SIZE = 4096
 KEEPALIVE_S = (10, 5, 3)
 """Idle before the first probe, between probes (seconds), and how many may go unanswered."""
 
-
-class PortError(Exception):
-    """A port cannot be used.  Says which, why, and what to do."""
-
-    def __init__(self, url: str, problem: str) -> None:
-        super().__init__(f"port {url}: {problem}")
-
-
-class Port(Protocol):
-    """What a line needs of its port.  Every method but ``close`` may raise PortError."""
-
-    url: str
-
-    def open(self, abandoned: Callable[[], bool] = lambda: False) -> None:
-        """Open it.  ``abandoned`` is asked while that takes long: nobody wants it any more."""
-        ...
-
-    def configure(self, settings: PortSettings) -> None:
-        """Set speed, parity and stop bits."""
-        ...
-
-    def write(self, data: bytes) -> None:
-        """Hand over all of ``data``; it may return before the bytes have left."""
-        ...
-
-    def read(self, max_wait_s: float) -> bytes:
-        """What has been received, at once if there is something; empty after ``max_wait_s``."""
-        ...
-
-    def flush_input(self) -> None:
-        """Drop what has been received."""
-        ...
-
-    def close(self) -> None:
-        """Let go of it.  A closed port can be opened again."""
-        ...
+log = structlog.get_logger()
 
 
 def parse_port(url: str) -> str | None:
     """What is wrong with ``url``, and what to write instead; None if it is well formed."""
     if url.startswith("/") and "\0" not in url:
         return None
-    forms = "write /dev/..., socket://HOST:PORT (serial server) or tcp://HOST:PORT (Modbus TCP)"
+    forms = (
+        "write /dev/..., socket://HOST:PORT (serial server), rfc2217://HOST:PORT (serial server"
+        " with RFC 2217) or tcp://HOST:PORT (Modbus TCP)"
+    )
     try:
         parts = urlsplit(url)
         host, number = parts.hostname, parts.port
     except ValueError as error:
         return f"{url!r} is not a port: {error}; {forms}"
-    if parts.scheme not in ("socket", "tcp"):
+    if parts.scheme not in ("socket", "tcp", "rfc2217"):
         return f"{url!r} is not a port; {forms}"
     surplus = parts.path or parts.query or parts.fragment or "@" in parts.netloc
     if not host or not number or surplus:
@@ -106,19 +80,31 @@ def port_advice(url: str) -> str | None:
     return f"{url!r} may be another adapter after a reboot; use {use}"
 
 
-def make_port(url: str) -> Port:
-    """The port at ``url``, still closed.  Raises PortError if ``url`` is malformed."""
+def make_port(url: str, direction: Direction | None = None) -> Port:
+    """The port at ``url``, still closed.  Raises PortError if ``url`` is malformed.
+
+    ``direction`` is for a serial device whose direction the kernel must switch.
+    """
     problem = parse_port(url)
     if problem:
         raise PortError(url, problem)
-    return SerialPort(url) if url.startswith("/") else SocketPort(url)
+    if url.startswith("/"):
+        return SerialPort(url, direction=direction)
+    return RemotePort(url) if url.startswith("rfc2217:") else SocketPort(url)
 
 
 class SerialPort:
     """A serial device, for us alone (a lock file and flock, so others notice as well)."""
 
-    def __init__(self, path: str, lock_directory: Path = LOCK_DIRECTORY) -> None:
+    def __init__(
+        self,
+        path: str,
+        lock_directory: Path = LOCK_DIRECTORY,
+        direction: Direction | None = None,
+    ) -> None:
         self.url = path
+        self._direction = direction
+        self._advised = False
         self._lock_directory = lock_directory
         self._lock: LockFile | None = None
         self._serial: serial.Serial | None = None
@@ -142,6 +128,20 @@ class SerialPort:
         self._lock, self._settings = lock, PortSettings()
         self._poll = select.poll()
         self._poll.register(self._serial.fileno(), select.POLLIN)
+        self._adapt(self._serial)
+
+    def _adapt(self, device: serial.Serial) -> None:
+        """Tell the adapter what it must know, and us once what it does not do."""
+        if self._direction:
+            try:
+                set_direction(device, self._direction)
+            except DirectionError as error:
+                self.close()
+                raise PortError(self.url, str(error)) from error
+        advice = latency_advice(self.url)
+        if advice and not self._advised:
+            log.warning("slow adapter", advice=advice)
+        self._advised = True
 
     def configure(self, settings: PortSettings) -> None:
         """Set speed, parity and stop bits, unless they are set already."""

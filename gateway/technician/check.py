@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 from tabulate import tabulate
 
+from gateway.acquisition.adapter import latency_advice
 from gateway.acquisition.ports import port_advice
 from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
 from gateway.technician.cli import config_option
@@ -150,5 +151,6 @@ def check(path: Path) -> None:
     click.echo(table(config))
     click.echo(f"\n{path}: good")
     for line in config.lines:
-        if advice := port_advice(line.port):
-            click.echo(f"warning: line {line.name}: {advice}", err=True)
+        for advice in (port_advice(line.port), latency_advice(line.port)):
+            if advice:
+                click.echo(f"warning: line {line.name}: {advice}", err=True)
