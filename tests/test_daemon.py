@@ -30,7 +30,7 @@ class Hanging(ports.SerialPort):
 
 core.HEARTBEAT_MAX_AGE_S, runner.HEARTBEAT_S = 1.0, 0.1
 make_port = daemon.make_port
-daemon.make_port = lambda url: Hanging(url) if url.startswith("/") else make_port(url)
+daemon.make_port = lambda url, way: Hanging(url) if url.startswith("/") else make_port(url)
 sys.exit(daemon.main())
 """
 """The daemon, with a serial driver that never comes back."""
