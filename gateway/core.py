@@ -14,7 +14,7 @@ from random import Random
 
 import structlog
 
-from gateway.acquisition.polling import Learned, Polling, Reading, Turned
+from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned
 from gateway.clock import Clock, ClockState, judge
 from gateway.config import Config
 from gateway.events import (
@@ -27,6 +27,7 @@ from gateway.events import (
     JobDone,
     LinkDown,
     LinkUp,
+    Overheard,
     PortChanged,
 )
 from gateway.livestate import LaneState, State
@@ -126,6 +127,9 @@ class Core:
         match event:
             case JobDone():
                 self._job_done(event, now, wall)
+            case Overheard():
+                self._polling.overheard(event.meter, now)
+                self._poll_at = now
             case PortChanged():
                 self._port_changed(event)
             case Heartbeat():
@@ -205,6 +209,9 @@ class Core:
                 case Turned(meter, line, silent, reason):
                     code: contract.EventCode = "comm_lost" if silent else "comm_restored"
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
+                case LineTurned(line, fault, reason):
+                    code = "line_fault" if fault else "line_restored"
+                    self._recorder.event(code, line=line, detail=reason)
         self._poll_at = now
         if self._orders.done(event, found, wall):
             self._flush_at = now

@@ -24,7 +24,8 @@ class MeterState(TypedDict):
     model: str
     silent: bool
     reason: str
-    """Why the last poll failed; empty while the meter answers."""
+    """Why the last poll failed; empty while the meter answers.  Begins with ``line fault`` where
+    all meters of its line are silent."""
     last_good: float | None
     """Unix time of its last good reply."""
     asked: int
@@ -56,6 +57,10 @@ class LineState(TypedDict):
     """Requests without a reply, by kind (silent, damaged, refused, port, expired)."""
     strays: dict[str, int]
     """Frames that were not the answer, by kind (echo, foreign, late, damaged)."""
+    noise_bytes: int
+    """Bytes that belonged to no frame."""
+    diagnosis: str
+    """What the counters of the last hour say is wrong with the line; empty if nothing."""
 
 
 class LaneState(TypedDict):

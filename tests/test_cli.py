@@ -191,7 +191,7 @@ def state(at: float) -> State:
                 strays={"late": 3},
                 refused=[],
                 values={"voltage_l1n": "220.1"},
-            )
+            ),
         ],
         lines=[
             LineState(
@@ -203,6 +203,8 @@ def state(at: float) -> State:
                 exchanges=321,
                 faults={"silent": 10, "damaged": 0},
                 strays={"echo": 2},
+                noise_bytes=17,
+                diagnosis="only garbage is heard",
             )
         ],
         link=LinkState(up=False, broker="", since=at - 90, reason="connection refused"),
@@ -222,6 +224,8 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     line = next(line for line in page.splitlines() if line.startswith("east"))
     assert "13%" in line
     assert "10 silent, 2 echo stray" in line
+    assert line.endswith("17")
+    assert "line east: only garbage is heard" in page
     assert "not connected: connection refused" in page
     assert "1 waiting (345 bytes), last 12" in page
 

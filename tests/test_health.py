@@ -1,8 +1,8 @@
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.acquisition.health import (
     FAILURES,
+    PROBE_FAULT_S,
     PROBE_FIRST_S,
     PROBE_LONGEST_S,
     PROBE_SAVED_S,
@@ -52,6 +52,36 @@ def test_a_reply_in_between_starts_the_count_anew() -> None:
     assert fail(health, 300.0) == [True]
 
 
+def test_from_the_first_miss_on_it_is_probed_and_not_given_a_second_try() -> None:
+    health = Health("A1", "east")
+    assert not health.proven, "it was never heard"
+    health.good()
+    assert health.proven
+    assert not health.probed
+    fail(health, 100.0)
+
+    assert (health.probed, health.proven, health.silent) == (True, False, False)
+    assert health.probe_at == 100.0 + PROBE_FIRST_S
+
+
+def test_a_sign_of_life_brings_the_next_probe_forward() -> None:
+    health = silent()
+    fail(health, 200.0, 300.0, 400.0)
+    health.stir(401.0)
+
+    assert health.probe_at == 401.0
+    fail(health, 402.0)
+    assert health.probe_at == 402.0 + 2 * PROBE_FIRST_S
+
+
+def test_while_the_whole_line_is_silent_the_probes_do_not_become_rare() -> None:
+    health = silent()
+    health.line_fault = True
+    fail(health, *[1000.0] * 10)
+
+    assert health.probe_at == 1000.0 + PROBE_FAULT_S
+
+
 def test_probes_become_rarer_up_to_a_limit() -> None:
     health = silent()
     pauses = []
@@ -95,18 +125,6 @@ def test_round_trips_are_smoothed_and_the_last_good_reply_remembered() -> None:
 
     assert health.round_trip_s == pytest.approx(0.7)
     assert health.last_good_at == 1060.0
-
-
-def test_an_outage_is_two_lines_however_long_it_lasts() -> None:
-    health = Health("A1", "east")
-    with capture_logs() as lines:
-        for n in range(1000):
-            health.bad(n * 60.0, "no reply within 1 s", middle)
-        health.good()
-
-    assert [line["event"] for line in lines] == ["meter stopped answering", "meter answers again"]
-    assert lines[0]["reason"] == "no reply within 1 s"
-    assert lines[1]["polls"] == 1000
 
 
 def test_all_probes_of_a_line_get_a_twentieth_of_its_time() -> None:

@@ -99,14 +99,27 @@ def test_broker_outages_and_power_cuts_lose_nothing(tmp_path: Path, seed: int) -
     assert_nothing_lost(world)
 
 
+def test_a_line_with_more_work_than_time_gives_every_meter_its_turn(tmp_path: Path) -> None:
+    world = World(tmp_path, seed=2, lines=1, period_s=1)
+    world.run(300)
+
+    answered = [meter["answered"] for meter in world.states[-1]["meters"]]
+    assert len(answered) == 8
+    assert min(answered) >= 10
+    assert min(answered) >= 0.9 * max(answered)
+    assert world.states[-1]["lines"][0]["faults"] == {}
+    world.stop()
+
+
 def test_after_an_outage_the_newest_comes_before_the_backlog(tmp_path: Path) -> None:
-    world = World(tmp_path, seed=3, period_s=60)
-    world.run(HOUR_S)
+    # Twenty seconds' worth of backlog at the lane's rate, and something new every ten.
+    world = World(tmp_path, seed=3, meters=4, period_s=10)
+    world.run(600)
     world.broker_down()
-    world.run(4 * HOUR_S)
+    world.run(3 * HOUR_S)
     back_at = world.clock.monotonic()
     world.broker_up()
-    world.run(HOUR_S)
+    world.run(600)
 
     after = [(at, topic) for at, topic, _ in world.broker.arrived if at >= back_at]
     kinds = [topic.rsplit("/", 1)[1] for _, topic in after]
@@ -159,7 +172,8 @@ def test_a_silent_meter_costs_the_others_nothing_and_is_noticed_when_back(tmp_pa
     assert states["L0M01"]["silent"]
     assert states["L0M01"]["asked"] < 60 + 5 + 60, "a silent meter is probed, not polled"
     others = [m for asset, m in states.items() if asset != "L0M01"]
-    assert {m["answered"] for m in others} == {300}
+    # Some of them were asked once more: is it the meter, or the line?
+    assert {m["answered"] for m in others} <= {300, 301}
 
     meter.silent = False
     world.run(HOUR_S)

@@ -176,6 +176,8 @@ EventCode = Literal[
     "comm_restored",
     "line_down",
     "line_up",
+    "line_fault",
+    "line_restored",
     "clock_changed",
     "disk_full",
     "disk_restored",

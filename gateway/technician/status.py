@@ -58,6 +58,7 @@ def _line(line: LineState) -> tuple[str, ...]:
         f"{line['use']:.0%}",
         str(line["exchanges"]),
         _errors(line),
+        str(line["noise_bytes"]),
     )
 
 
@@ -97,10 +98,14 @@ def report(state: State, now: float) -> str:
     )
     lines = tabulate(
         [_line(line) for line in state["lines"]],
-        headers=("line", "port", "state", "in use", "exchanges", "errors"),
+        headers=("line", "port", "state", "in use", "exchanges", "errors", "noise bytes"),
         disable_numparse=True,
     )
-    return f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    page = f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    for line in state["lines"]:
+        if line["diagnosis"]:
+            page += f"\nline {line['name']}: {line['diagnosis']}"
+    return page
 
 
 def _read_state(directory: Path) -> State:
