@@ -50,6 +50,9 @@ def test_exchanges_faults_and_strays_are_counted_by_kind(overview: Overview) -> 
     assert line["exchanges"] == 2 * (1 + 3 + 3 + 1)
     assert line["faults"] == {"silent": 4, "damaged": 2, "refused": 2}
     assert line["strays"] == {"late": 2}
+    culprit, innocent = overview.meters([Health("A1", "east"), Health("X1", "west")], {})
+    assert (culprit["faults"], culprit["strays"]) == (line["faults"], line["strays"])
+    assert (innocent["faults"], innocent["strays"]) == ({}, {})
     assert overview.lines(3.0)[1]["exchanges"] == 0
 
 
@@ -113,6 +116,8 @@ def test_a_meter_is_shown_with_what_is_known_of_it(overview: Overview) -> None:
         "asked": 2,
         "answered": 1,
         "round_trip_ms": 123.4,
+        "faults": {},
+        "strays": {},
         "refused": ["00010000", "02010100"],
         "values": {},
     }
