@@ -11,6 +11,7 @@ data identifier, a Modbus point a register::
 Not supported: DL/T 645-1997, writing, texts in Modbus registers, points computed from others.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
@@ -22,7 +23,7 @@ from protocols.dlt645_fields import Field
 from protocols.dlt645_items import find
 from protocols.exchanges import ItemSource, Meaning, RegisterSource
 from protocols.modbus_values import encode_value, registers
-from protocols.model import Dlt645Profile, LineDefaults, ModbusProfile, Profile
+from protocols.model import FREEZE_TIME, Dlt645Profile, LineDefaults, ModbusProfile, Profile
 from protocols.planner import Layout
 from protocols.points import Point, exponent, point, suggest, units
 from protocols.profile_tables import (
@@ -149,9 +150,32 @@ def _dlt645(
         other = taken.setdefault((source.item.di, source.number), meant.name)
         if other != meant.name and not entry.bits:
             problems.append(f"{where}: reads the same value as {other}; give each its own")
+    problems += _freeze_problems(table, sources)
     if not common:
         return None
-    return Dlt645Profile(sources=sources, tariffs=table.tariffs, blocks=table.blocks, **common)
+    return Dlt645Profile(
+        sources=sources,
+        tariffs=table.tariffs,
+        blocks=table.blocks,
+        freezes=table.freezes,
+        freeze_points=tuple(table.freeze_points),
+        **common,
+    )
+
+
+def _freeze_problems(table: Dlt645Table, sources: Mapping[str, ItemSource]) -> Iterator[str]:
+    """A daily freeze is collected by its time and by the points that stand beside it."""
+    if not table.freezes and not table.freeze_points:
+        return
+    if not table.freezes or not table.freeze_points:
+        yield "dlt645: freezes and freeze_points belong together; write both or neither"
+    for name in (FREEZE_TIME, *table.freeze_points):
+        source = sources.get(name)
+        if source is None or not re.fullmatch("0506..01", source.item.di):
+            yield (
+                f"dlt645.freeze_points: {name} must be in [points] as the newest daily freeze,"
+                " 0506..01"
+            )
 
 
 def _item_source(

@@ -70,6 +70,12 @@ class Dlt645Table(Table):
 
     tariffs: int = Field(4, ge=1, le=63, description="how many tariffs the meter has (04000204)")
     blocks: bool = Field(True, description="false if the meter refuses all blocks")
+    freezes: int = Field(
+        0, ge=0, le=62, description="how many daily freezes (0506) the meter keeps, at most 62"
+    )
+    freeze_points: list[str] = Field(
+        [], description="the points ending in _daily_freeze that are collected every day"
+    )
 
 
 class ModbusTable(Table):
