@@ -14,9 +14,12 @@ from random import Random
 
 import structlog
 
+from gateway.acquisition.confirm import Confirmation, limits_of
 from gateway.acquisition.polling import Learned, Polling, Reading, Turned
 from gateway.clock import Clock, ClockState, judge
+from gateway.collector import Collector
 from gateway.config import Config
+from gateway.doubts import Doubts
 from gateway.events import (
     Arrived,
     Crashed,
@@ -40,6 +43,7 @@ from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.learned import Learned as Refusals
 from gateway.store.learned import Refused
 from gateway.store.outbox import Outbox
+from gateway.store.readings import Readings
 from gateway.store.startup import How
 from gateway.uplink import SOFTWARE, LinkDoor, Uplink
 from protocols.base import Quality
@@ -93,14 +97,7 @@ class Core:
         self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
         commands = Commands(database)
         self._uplink = Uplink(
-            config,
-            self._outbox,
-            commands,
-            self._recorder,
-            connect,
-            clock,
-            state,
-            random,
+            config, self._outbox, commands, self._recorder, connect, clock, state, random
         )
         self._orders = Orders(
             name,
@@ -111,14 +108,29 @@ class Core:
             self._uplink.delivery,
             self._submit,
         )
+        self._begin_to_collect(random)
         self._heartbeats = dict.fromkeys(lines, now)
-        self._poll_at = self._show_at = self._send_at = now
+        self._collect_at = self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._floor_at = now
         self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
         self._tell_how_it_began()
+
+    def _begin_to_collect(self, random: Random) -> None:
+        meters = self._config.meters
+        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
+        parts = (self._polling, self._recorder, self._submit)
+        self._doubts = Doubts(confirmation, *parts)
+        self._collector = Collector(
+            self._config,
+            Readings(self._database),
+            *parts,
+            self._judged,
+            confirmation,
+            random.random,
+        )
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -155,6 +167,8 @@ class Core:
             for line, job in self._polling.due(now, wall):
                 self._submit(line, job)
             self._poll_at = self._polling.next_due(now, wall)
+        if now >= self._collect_at:
+            self._collect_at = self._collector.tick(now, wall)
         if now >= self._flush_at:
             self._flush(now)
         if now >= self._housekeeping_at:
@@ -165,7 +179,7 @@ class Core:
         if now >= self._show_at:
             self._show_at = now + SHOW_S
             self._show(self._state(now, wall))
-        return min(self._poll_at, self._flush_at, self._send_at, self._show_at)
+        return min(self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
 
     def alive(self, now: float) -> bool:
         """Whether every line's thread has been heard of lately."""
@@ -196,10 +210,15 @@ class Core:
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
         found = self._polling.done(event, now)
         self._overview.job(event, now)
+        if self._collector.asked(event):
+            self._collector.done(event, found, now, wall)
+            self._collect_at = now
+            found = [one for one in found if not isinstance(one, Reading)]
+        found, suspect = self._doubts.settle(found, now, wall)
         for one in found:
             match one:
                 case Reading():
-                    self._reading(one)
+                    self._reading(one, suspect.get(id(one)))
                 case Learned(meter, key, reason):
                     log.info("meter refuses an item", meter=meter, item=key, reason=reason)
                     refused = Refused(meter, key, reason, wall)
@@ -207,11 +226,14 @@ class Core:
                 case Turned(meter, line, silent, reason):
                     code: contract.EventCode = "comm_lost" if silent else "comm_restored"
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
+                    if not silent:
+                        self._collector.woke(meter, now)
+                        self._collect_at = now
         self._poll_at = now
         if self._orders.done(event, found, wall):
             self._flush_at = now
 
-    def _reading(self, reading: Reading) -> None:
+    def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
         self._overview.values(reading.meter, reading.values)
         by_quality: dict[Quality, list[str]] = {quality: [] for quality in Quality}
         for name, value in reading.values.items():
@@ -227,6 +249,7 @@ class Core:
                 values=values,
                 absent=tuple(by_quality[Quality.ABSENT]),
                 invalid=tuple(by_quality[Quality.INVALID]),
+                suspect=suspect,
             )
         )
 
@@ -305,6 +328,7 @@ class Core:
             readings_dropped=self._recorder.dropped,
             meters=self._overview.meters(self._polling.health, self._polling.refused),
             lines=self._overview.lines(now),
+            collection=self._collector.look(),
             link=self._uplink.state,
             lanes=lanes,
         )

@@ -79,6 +79,7 @@ def config_of(area: Area, directory: Path, period_s: int = 900, store: str = "")
     """The configuration that a technician would write for ``area``."""
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
+        "[collection]\nbackfill_days = 3\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]

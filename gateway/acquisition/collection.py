@@ -97,6 +97,8 @@ class Collection:
         self._order = 0
         self._day: date | None = None
         self._trusted = False
+        self.newest: date | None = None
+        """The day whose freeze was the newest the last time that was certain."""
         self.next_at = 0.0
         """When ``due`` may have something again."""
 
@@ -190,6 +192,7 @@ class Collection:
             track.waiting.clear()
         if newest is None:
             return
+        self.newest = newest
         for meter in self._meters.values():
             oldest = newest.toordinal() - len(self.wanted(meter.config.asset))
             meter.settled = {day for day in meter.settled if day > oldest}

@@ -149,6 +149,10 @@ class Confirmation:
         self.dropped: Counter[str] = Counter()
         """By meter, how many readings were contradicted and given up."""
 
+    def limits(self, meter: str) -> Limits:
+        """What is possible at a meter."""
+        return self._meters[meter].limits
+
     def cumulative(self, meter: str, names: Iterable[str]) -> set[str]:
         """Which of ``names`` are registers that must be confirmed."""
         return self._meters[meter].limits.steps.keys() & set(names)

@@ -15,6 +15,7 @@ from typing import Literal
 from gateway.store.database import Database
 
 Quality = Literal["good", "clock_off", "suspect"]
+Kind = Literal["absent", "wrong_time"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Gap:
 
     meter: str
     day: date
-    kind: Literal["absent", "wrong_time"]
+    kind: Kind
     reason: str
     at: float
     """Unix time when it was found out."""
@@ -69,7 +70,7 @@ class Held:
 
     meter: str
     taken: float
-    quality: str
+    quality: Quality
     reason: str
 
 
@@ -162,7 +163,7 @@ class Readings:
         )
         return {row[0]: Held(*row) for row in rows}
 
-    def gaps(self, day: date) -> dict[str, tuple[str, str]]:
+    def gaps(self, day: date) -> dict[str, tuple[Kind, str]]:
         """The meters without a freeze of that day, with kind and reason."""
         rows = self._database.rows(
             "select meter, kind, reason from freeze_gap where day = ?", day.isoformat()
