@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := gateway protocols simulators tests
 
-.PHONY: demo test format lint types tests mosquitto docs clean
+.PHONY: demo test torture format lint types tests tools docs clean
 
 # Meters, lines, a broker and a head-end that do not exist; the gateway that does.
 demo: .venv/ready
@@ -12,6 +12,10 @@ demo: .venv/ready
 
 # Everything: format, lint, types, tests.
 test: format lint types tests
+
+# The long form of the kills and outages: some ten minutes.
+torture: .venv/ready tools
+	$(BIN)/python -m pytest -m torture $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format --check $(SOURCES)
@@ -22,20 +26,23 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-tests: .venv/ready mosquitto
+tests: .venv/ready tools
 	$(BIN)/pytest $(ARGS)
 
-# The real broker of the tests.  In CI a missing one is a failure, on a desk a skipped test.
-mosquitto:
-	@command -v mosquitto >/dev/null || test -x /usr/sbin/mosquitto || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing mosquitto, the broker of the tests"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-	      --no-install-recommends mosquitto >/dev/null; \
-	  else \
-	    echo "mosquitto is not installed: tests with a real broker are skipped;" \
-	      "install it with: sudo apt-get install mosquitto"; \
-	  fi; }
+# Other people's programs that the tests are checked against: a broker, a Modbus master, a tracer for
+# power cuts, certificates.  In CI a missing one is a failure, on a desk a test skipped with a reason.
+tools:
+	@missing=""; for tool in mosquitto mbpoll strace openssl; do \
+	  command -v $$tool >/dev/null || test -x /usr/sbin/$$tool || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends $$missing >/dev/null; \
+	else \
+	  echo "not installed:$$missing; tests that need them are skipped;" \
+	    "install them with: sudo apt-get install$$missing"; \
+	fi
 
 # The message contract as JSON Schema and AsyncAPI, from the models.
 docs: .venv/ready

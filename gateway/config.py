@@ -97,7 +97,7 @@ def load(path: Path) -> Config:
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(reader.raw).hexdigest()[:16]
     return Config(
         path, gateway, store, collection, mqtt, tuple(line for _, line in lines), meters, digest
     )

@@ -22,6 +22,9 @@ from protocols.profile import load as load_profile
 
 T = TypeVar("T", bound=Table)
 
+SHOWN_MAX = 120
+"""Characters of a wrong value that a message repeats."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used.  The message lists everything that is wrong with it."""
@@ -37,6 +40,8 @@ class Reader:
 
     path: Path
     problems: list[str] = field(default_factory=list)
+    raw: bytes = b""
+    """The file, once read."""
     broken: set[str] = field(default_factory=set)
     """Kinds of tables of which one or more could not be read."""
 
@@ -47,19 +52,22 @@ class Reader:
     def toml(self) -> dict[str, object]:
         """The file as it stands.  Raises ConfigError if it cannot be read at all."""
         try:
-            return tomllib.loads(self.path.read_text(encoding="utf-8"))
+            self.raw = self.path.read_bytes()
+            return tomllib.loads(self.raw.decode())
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
         except UnicodeDecodeError as error:
             problem = f"not UTF-8 text at byte {error.start}"
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
+            # Not only TOMLDecodeError: Python refuses a number of 5000 digits by itself.
             problem = f"not valid TOML: {error}"
         raise ConfigError([f"{self.path}: {problem}"])
 
     def no_others(self, data: dict[str, object], known: Sequence[str]) -> None:
         """There are no tables but the known ones."""
-        for key in data.keys() - set(known):
-            self.say(f"[{key}]", f"unknown table; {_did_you_mean(key, known)}")
+        for key in data:
+            if key not in known:
+                self.say(f"[{key}]", f"unknown table; {_did_you_mean(key, known)}")
 
     def table(self, model: type[T], data: dict[str, object], key: str) -> T | None:
         """The table ``[key]``, or None if it is missing or wrong."""
@@ -72,7 +80,11 @@ class Reader:
         """The good rows of ``[[key]]`` with their places in the file."""
         found = data.get(key)
         if not isinstance(found, list) or not found:
-            self.say(f"[[{key}]]", "missing; write at least one such table")
+            self.broken.add(key)
+            if isinstance(found, dict):
+                self.say(f"[{key}]", f"found one table; write [[{key}]], there may be several")
+            else:
+                self.say(f"[[{key}]]", "missing; write at least one such table")
             return []
         rows = [(n, self._validate(model, row, f"{key}[{n}]")) for n, row in enumerate(found)]
         if any(row is None for _, row in rows):
@@ -110,7 +122,7 @@ class Reader:
             self.say("mqtt.username", "missing; a password needs a user name")
         for key in ("password_file", "ca_file", "cert_file", "key_file"):
             name = getattr(mqtt, key)
-            if name and not (self.path.parent / name).is_file():
+            if name and not _is_file(self.path.parent / name):
                 self.say(f"mqtt.{key}", f"found {name!r}: no such file; write a path that exists")
 
     def profiles(
@@ -120,9 +132,17 @@ class Reader:
         # From the file itself: another mistake in [gateway] must not hide the directory.
         gateway = data.get("gateway")
         directory = gateway.get("profiles", "meters") if isinstance(gateway, dict) else "meters"
-        folder = self.path.parent / str(directory)
-        known = sorted(file.stem for file in folder.glob("*.toml"))
         loaded: dict[str, Profile] = {}
+        if not isinstance(directory, str):
+            return loaded
+        folder = self.path.parent / directory
+        try:
+            known = sorted(file.stem for file in folder.iterdir() if file.suffix == ".toml")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            write = "write the directory of the meter models"
+            self.say("gateway.profiles", f"found {directory!r}: {reason}; {write}")
+            return loaded
         for name in dict.fromkeys(table.profile for _, table in tables):
             if name not in known:
                 where = next(f"meter[{n}].profile" for n, row in tables if row.profile == name)
@@ -149,7 +169,8 @@ class Reader:
             if problem := parse_port(line.port):
                 self.say(f"line[{n}].port", f"found {line.port!r}: {problem}")
             if line.name not in used and "meter" not in self.broken:
-                self.say(f"line[{n}].name", f"found {line.name!r}: no meter is on this line")
+                problem = "no meter is on this line; give it a [[meter]], or remove it"
+                self.say(f"line[{n}].name", f"found {line.name!r}: {problem}")
             if not line.port.startswith("tcp://"):
                 continue
             for m, table in tables:
@@ -174,7 +195,7 @@ class Reader:
             "meter", "address", [(n, f"{table.address} on {table.line}") for n, table in tables]
         )
         for n, table in tables:
-            if table.line not in names:
+            if table.line not in names and "line" not in self.broken:
                 hint = _did_you_mean(table.line, names)
                 self.say(f"meter[{n}].line", f"found {table.line!r}: no such line; {hint}")
             profile = profiles.get(table.profile)
@@ -194,8 +215,26 @@ class Reader:
         for n, value in found:
             if value in first:
                 where = f"{key}[{n}].{column}"
-                self.say(where, f"found {value!r}: already used by {key}[{first[value]}]")
+                used = f"already used by {key}[{first[value]}]"
+                self.say(where, f"found {value!r}: {used}; give each its own")
             first.setdefault(value, n)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that cannot be one is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _shown(found: object) -> str:
+    """What was found, in a line."""
+    try:
+        text = repr(found)
+    except (RecursionError, ValueError):
+        return f"a {type(found).__name__} too large to show"
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 
 def _did_you_mean(found: str, known: Sequence[str]) -> str:
@@ -215,12 +254,12 @@ def _explain(model: type[BaseModel], detail: ErrorDetails, where: str) -> tuple[
     if not keys:
         return (
             where,
-            f"found {detail['input']!r}; write a table with {', '.join(model.model_fields)}",
+            f"found {_shown(detail['input'])}; write a table with {', '.join(model.model_fields)}",
         )
     write = _description(model, str(keys[0]))
     if detail["type"] == "missing":
         return place, f"missing; write {write}"
-    return place, f"found {detail['input']!r}; write {write}"
+    return place, f"found {_shown(detail['input'])}; write {write}"
 
 
 def _description(model: type[BaseModel], key: str) -> str:

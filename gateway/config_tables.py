@@ -11,6 +11,7 @@ Name = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9-]{1,32}$", description="1 to 32 letters, digits or hyphens"),
 ]
+FileName = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 Baud = Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
 BAUD_RATES: tuple[int, ...] = get_args(Baud)
 Address = Annotated[
@@ -30,8 +31,10 @@ class GatewayTable(Table):
     """``[gateway]``: who we are."""
 
     name: Name
-    profiles: str = Field("meters", description="a directory, relative to this file")
-    run_directory: str = Field("/run/taiqu", description="a directory on tmpfs, for live state")
+    profiles: FileName = Field("meters", description="a directory, relative to this file")
+    run_directory: FileName = Field(
+        "/run/taiqu", description="a directory on tmpfs, for live state"
+    )
     timezone: str = Field(
         "Asia/Shanghai", description="where the meters' midnight is, like Asia/Shanghai"
     )
@@ -40,7 +43,7 @@ class GatewayTable(Table):
 class StoreTable(Table):
     """``[store]``: where and how what was read is kept."""
 
-    directory: str = Field("/var/lib/taiqu", description="a directory that survives a restart")
+    directory: FileName = Field("/var/lib/taiqu", description="a directory that survives a restart")
     group_commit_s: float = Field(
         5.0, ge=0.5, le=600, description="seconds between two commits of readings, 0.5 to 600"
     )
@@ -80,10 +83,14 @@ class MqttTable(Table):
         description='addresses like "mqtt://host:1883" or "mqtts://host:8883"',
     )
     username: str = Field("", description="the user name the broker knows us by")
-    password_file: str = Field("", description="a file that holds the password alone, mode 0600")
-    ca_file: str = Field("", description="the PEM file of the authority that signed the broker")
-    cert_file: str = Field("", description="the PEM file of our certificate")
-    key_file: str = Field("", description="the PEM file of our private key, mode 0600")
+    password_file: FileName = Field(
+        "", description="a file that holds the password alone, mode 0600"
+    )
+    ca_file: FileName = Field(
+        "", description="the PEM file of the authority that signed the broker"
+    )
+    cert_file: FileName = Field("", description="the PEM file of our certificate")
+    key_file: FileName = Field("", description="the PEM file of our private key, mode 0600")
     keepalive_s: int = Field(60, ge=5, le=3600, description="seconds, 5 to 3600")
     mqtt5: bool = Field(
         default=True, description="true; false for a broker that leaves MQTT 5 without an answer"

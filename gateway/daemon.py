@@ -8,6 +8,7 @@ used, with 1 for anything else; systemd starts it again.
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import random
@@ -35,7 +36,7 @@ from gateway.events import Event, Job
 from gateway.north.broker import LinkSettings
 from gateway.north.mqtt import Link
 from gateway.store.database import open_store
-from gateway.store.faults import StoreError
+from gateway.store.faults import StoreError, os_faults
 
 log = structlog.get_logger()
 
@@ -56,12 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     set_up_log()
     try:
-        config = load(args.config)
+        daemon = Daemon(load(args.config))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        return Daemon(config).run()
+        return daemon.run()
     except StoreError as error:
         log.error("the store cannot be used", error=str(error))
         return 1
@@ -86,7 +87,9 @@ class Daemon:
     """One gateway: its parts, its threads, its loop."""
 
     def __init__(self, config: Config) -> None:
+        """Raises ConfigError if a file that the configuration names cannot be used."""
         self._config = config
+        self._link_settings = link_settings(config)
         self._clock = SystemClock()
         self._random = random.Random(secrets.randbits(64))
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX_SIZE)
@@ -99,7 +102,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         config = self._config
-        config.store_directory.mkdir(parents=True, exist_ok=True)
+        with os_faults(config.store_directory):
+            config.store_directory.mkdir(parents=True, exist_ok=True)
         with open_store(
             config.store_directory / "taiqu.db",
             self._clock.now,
@@ -137,7 +141,7 @@ class Daemon:
         petted = self._clock.monotonic()
         while not self._told_to_stop:
             wait_s = core.tick() - self._clock.monotonic()
-            if event := self._next(min(max(wait_s, 0.0), WAKE_S)):
+            if event := self._next(min(max(wait_s, 0.0), pet_s or WAKE_S, WAKE_S)):
                 core.handle(event)
             now = self._clock.monotonic()
             if pet_s and now - petted >= pet_s and core.alive(now):
@@ -149,6 +153,9 @@ class Daemon:
         deadline = self._clock.monotonic() + DRAIN_S
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - self._clock.monotonic()))
+        # What the lines read last is still in the inbox.
+        while self._clock.monotonic() < deadline and (event := self._next(0.0)):
+            core.handle(event)
         core.stop()
         while core.draining() and (left_s := deadline - self._clock.monotonic()) > 0:
             if event := self._next(left_s):
@@ -179,22 +186,32 @@ class Daemon:
         return jobs.put_nowait
 
     def _link(self, will: bytes) -> Link:
-        mqtt, folder = self._config.mqtt, self._config.path.parent
-        password = ""
-        if mqtt.password_file:
-            password = (folder / mqtt.password_file).read_text().rstrip("\n")
-        settings = LinkSettings(
-            brokers=mqtt.brokers,
-            username=mqtt.username,
-            password=password,
-            ca_file=folder / mqtt.ca_file if mqtt.ca_file else None,
-            cert_file=folder / mqtt.cert_file if mqtt.cert_file else None,
-            key_file=folder / mqtt.key_file if mqtt.key_file else None,
-            keepalive_s=mqtt.keepalive_s,
-            mqtt5=mqtt.mqtt5,
-        )
         name = self._config.gateway.name
-        return Link(name, settings, self._inbox.put, will=will, now=self._clock.now)
+        return Link(name, self._link_settings, self._inbox.put, will=will, now=self._clock.now)
+
+
+def link_settings(config: Config) -> LinkSettings:
+    """How to reach the head-end.  Raises ConfigError if the password file cannot be read."""
+    mqtt, folder = config.mqtt, config.path.parent
+    password = ""
+    if mqtt.password_file:
+        path = folder / mqtt.password_file
+        try:
+            password = path.read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                [f"{config.path}: mqtt.password_file: {path} cannot be read as text: {error}"]
+            ) from error
+    return LinkSettings(
+        brokers=mqtt.brokers,
+        username=mqtt.username,
+        password=password,
+        ca_file=folder / mqtt.ca_file if mqtt.ca_file else None,
+        cert_file=folder / mqtt.cert_file if mqtt.cert_file else None,
+        key_file=folder / mqtt.key_file if mqtt.key_file else None,
+        keepalive_s=mqtt.keepalive_s,
+        mqtt5=mqtt.mqtt5,
+    )
 
 
 def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
@@ -222,9 +239,11 @@ def notify(text: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
-        # A leading @ stands for the abstract name space.
-        door.sendto(text.encode(), address.replace("@", "\0", 1))
+    if address.startswith("@"):  # stands for the abstract name space
+        address = "\0" + address[1:]
+    # A manager that has gone is no reason to go as well.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.sendto(text.encode(), address)
 
 
 if __name__ == "__main__":
