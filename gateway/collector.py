@@ -165,6 +165,9 @@ class Collector:
         self, ask: Ask, day: date, answers: Sequence[Answer], wall: float
     ) -> tuple[bool, bool]:
         """Whether the day needs no more asking, and if it does, whether at once."""
+        if self._state() is ClockState.UNKNOWN:
+            # It was known when we asked: now nobody can say which day this is.
+            return False, False
         match interpret(day, answers):
             case Unread(reason):
                 self._completeness.reasons[ask.meter, day] = reason

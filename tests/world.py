@@ -75,11 +75,13 @@ def area_of(meters: int, lines: int, seed: int) -> Area:
     return build_area({"seed": seed, "line": tables}, PROFILES, "the world")
 
 
-def config_of(area: Area, directory: Path, period_s: int = 900, store: str = "") -> Config:
+def config_of(
+    area: Area, directory: Path, period_s: int = 900, store: str = "", backfill_days: int = 3
+) -> Config:
     """The configuration that a technician would write for ``area``."""
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
-        "[collection]\nbackfill_days = 3\n",
+        f"[collection]\nbackfill_days = {backfill_days}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]
