@@ -170,7 +170,7 @@ class Collector:
             return False, False
         match interpret(day, answers):
             case Unread(reason):
-                self._completeness.reasons[ask.meter, day] = reason
+                self._completeness.missed(ask.meter, day, reason)
                 return False, False
             case Odd() as odd:
                 return self._odd(ask, day, odd, wall), False
@@ -179,14 +179,14 @@ class Collector:
 
     def _odd(self, ask: Ask, day: date, odd: Odd, wall: float) -> bool:
         """Yesterday's freeze may still come; an earlier one that is not there never will."""
-        self._completeness.reasons[ask.meter, day] = odd.reason
+        self._completeness.missed(ask.meter, day, odd.reason)
         doubt = self._doubts.setdefault((ask.meter, day), _Doubt())
         doubt.odd += 1
         if ask.priority is Priority.COLLECTION or (odd.kind != "absent" and doubt.odd < ODD_MAX):
             return False
         log.info("no daily freeze", meter=ask.meter, day=day.isoformat(), reason=odd.reason)
         gap = Gap(meter=ask.meter, day=day, kind=odd.kind, reason=odd.reason, at=wall)
-        self._recorder.later(partial(self._readings.add_gap, gap))
+        self._keep(partial(self._readings.add_gap, gap))
         self._settle(ask.meter, day)
         return True
 
@@ -203,7 +203,7 @@ class Collector:
                 doubt.registers = read.registers
                 doubt.again += 1
                 self._confirmation.again[meter] += 1
-                self._completeness.reasons[meter, day] = problem or "read once, not confirmed"
+                self._completeness.missed(meter, day, problem or "read once, not confirmed")
                 return False, doubt.again % (AGAIN_MAX + 1) > 0
         elif doubt.registers and doubt.registers != read.registers:
             self._confirmation.dropped[meter] += 1
@@ -234,7 +234,7 @@ class Collector:
             reason=reason,
             values=read.registers,
         )
-        self._recorder.later(partial(self._readings.add, freeze))
+        self._keep(partial(self._readings.add, freeze))
         self._recorder.reading(self._message(freeze, read), late=ask.priority is Priority.BACKFILL)
         if quality == "suspect":
             log.warning("freeze does not continue", meter=ask.meter, reason=reason)
@@ -268,6 +268,15 @@ class Collector:
             ),
         )
 
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write with the next commit."""
+
+        def action() -> None:
+            write()
+            self._completeness.changed()
+
+        self._recorder.later(action)
+
     def _settle(self, meter: str, day: date) -> None:
         self._doubts.pop((meter, day), None)
         self._collection.settle(meter, day)
@@ -294,7 +303,7 @@ class Collector:
             return False
         clock = MeterClock(meter=ask.meter, day=newest, offset_s=offset_s, taken=taken)
         self._clocks[ask.meter] = clock
-        self._recorder.later(partial(self._readings.set_clock, clock))
+        self._keep(partial(self._readings.set_clock, clock))
         self._collection.clock_read(ask.meter, newest)
         if abs(offset_s) > self._config.collection.clock_limit_s:
             self._recorder.event(

@@ -47,12 +47,22 @@ class Completeness:
         self._told = readings.told()
         self._began_at: float | None = None
         self._open: dict[date, int] = {}
-        self.reasons: dict[tuple[str, date], str] = {}
-        """Why a freeze could not be read the last time, by meter and day."""
+        self._reasons: dict[tuple[str, date], str] = {}
+        self._shown: tuple[date, dict[str, DayState]] | None = None
+        """What ``look`` found, while it holds."""
+
+    def missed(self, meter: str, day: date, reason: str) -> None:
+        """A freeze could not be read, for now."""
+        self._reasons[meter, day] = reason
+        self._shown = None
+
+    def changed(self) -> None:
+        """The rows have changed."""
+        self._shown = None
 
     def settled(self, meter: str, day: date) -> None:
         """One more freeze is stored, or will never be.  Call it after the collection knows."""
-        self.reasons.pop((meter, day), None)
+        self._reasons.pop((meter, day), None)
         if day in self._open:
             self._open[day] -= 1
         else:
@@ -69,23 +79,29 @@ class Completeness:
         if wall >= end_of(newest, self._zone) + self._in_time_s:
             self._tell(newest, settled=not self._count_open(newest))
             self._open = {day: left for day, left in self._open.items() if left}
-            self.reasons = {key: why for key, why in self.reasons.items() if key[1] >= newest}
+            self._reasons = {key: why for key, why in self._reasons.items() if key[1] >= newest}
 
     def look(self, day: date | None, again: int, dropped: int) -> CollectionState:
-        """How the newest day stands, for the live state."""
-        meters: dict[str, DayState] = {}
-        clocks = self._readings.clocks()
-        if day:
-            for one in self._meters(day):
-                offset = clocks.get(one.meter)
-                meters[one.meter] = DayState(
-                    freeze=one.state,
-                    reason=one.reason,
-                    clock_offset_s=offset.offset_s if offset else None,
-                )
+        """How ``day`` stands, for the live state."""
+        if day and (self._shown is None or self._shown[0] != day):
+            self._shown = day, self._states(day)
         return CollectionState(
-            day=day.isoformat() if day else "", meters=meters, again=again, dropped=dropped
+            day=day.isoformat() if day else "",
+            meters=self._shown[1] if self._shown else {},
+            again=again,
+            dropped=dropped,
         )
+
+    def _states(self, day: date) -> dict[str, DayState]:
+        clocks = self._readings.clocks()
+        return {
+            one.meter: DayState(
+                freeze=one.state,
+                reason=one.reason,
+                clock_offset_s=clocks[one.meter].offset_s if one.meter in clocks else None,
+            )
+            for one in self._meters(day)
+        }
 
     def _count_open(self, day: date) -> int:
         newest = self._collection.newest or day
@@ -152,7 +168,7 @@ class Completeness:
                 )
                 continue
             state, reason = gaps.get(meter, ("missing", ""))
-            reason = reason or self.reasons.get((meter, day), "not asked yet")
+            reason = reason or self._reasons.get((meter, day), "not asked yet")
             found.append(
                 CompletenessMeter(
                     meter=meter, state=state, reason=reason[:500], clock_offset_s=offset

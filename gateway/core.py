@@ -56,6 +56,9 @@ HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
 """The stored Unix time that has certainly passed."""
+STEPPED_S = 2.0
+"""A wall clock that moves this much against the monotonic one within a tick was set, not steered.
+"""
 
 log = structlog.get_logger()
 
@@ -84,6 +87,7 @@ class Core:
         self._clock = clock
         self._show = show
         now, wall = clock.monotonic(), clock.now()
+        self._offset = wall - now
         self._floor = float(database.meta(FLOOR) or 0.0)
         self._clock_state = judge(clock, self._floor)
 
@@ -162,7 +166,7 @@ class Core:
     def tick(self) -> float:
         """Do what the time has brought; returns the monotonic time of the next tick."""
         now, wall = self._clock.monotonic(), self._clock.now()
-        self._judge_clock(now)
+        self._judge_clock(now, wall)
         if now >= self._poll_at:
             for line, job in self._polling.due(now, wall):
                 self._submit(line, job)
@@ -289,7 +293,13 @@ class Core:
     def _judged(self) -> ClockState:
         return self._clock_state
 
-    def _judge_clock(self, now: float) -> None:
+    def _judge_clock(self, now: float, wall: float) -> None:
+        stepped_s, self._offset = wall - now - self._offset, wall - now
+        if abs(stepped_s) >= STEPPED_S:
+            log.warning("clock was set", by_s=round(stepped_s, 3))
+            self._recorder.event("clock_changed", detail="it was set", offset_s=stepped_s)
+            # The polls' grid has moved, and perhaps the day.
+            self._poll_at = self._collect_at = self._clock_at = now
         if now < self._clock_at:
             return
         self._clock_at = now + CLOCK_S
