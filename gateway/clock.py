@@ -10,6 +10,9 @@ import time
 from enum import StrEnum
 from typing import Protocol
 
+EARLIEST = 1_767_225_600.0
+"""2026-01-01 00:00 UTC in Unix time.  This software is younger, so that moment has passed."""
+
 
 class ClockState(StrEnum):
     """What the wall clock is worth."""
@@ -52,7 +55,10 @@ class SystemClock:
 
 
 def judge(clock: Clock, floor: float) -> ClockState:
-    """What ``clock.now()`` is worth; ``floor`` is a Unix time that has probably passed."""
+    """What ``clock.now()`` is worth.
+
+    ``floor`` is the last Unix time we know of, 0 if none: it has probably passed.
+    """
     if clock.synchronised():
         return ClockState.TRUSTED
-    return ClockState.UNKNOWN if clock.now() < floor else ClockState.HOLDOVER
+    return ClockState.UNKNOWN if clock.now() < max(floor, EARLIEST) else ClockState.HOLDOVER

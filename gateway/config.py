@@ -7,6 +7,7 @@ the morning.
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from gateway.config_reader import ConfigError, Reader
@@ -18,12 +19,16 @@ from gateway.config_tables import (
     MeterTable,
     MqttTable,
     StoreTable,
+    as_fraction,
 )
 from gateway.events import PortSettings
+from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
 
 __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "StoreTable", "load"]
 
+MAX_KW = 100
+"""More than any meter without transformers in front of it can measure: three phases of 100 A."""
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -42,6 +47,8 @@ class MeterConfig:
     guard_s: float
     max_kw: int
     """More than this it cannot have measured: a register that grew faster is read again."""
+    ratio: Ratio = DIRECT
+    """What the transformers in front of it divide by (倍率)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,7 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         PARITIES[table.parity] if table.parity else line.parity,
         table.stop_bits or line.stop_bits,
     )
+    ratio = Ratio(as_fraction(table.ct_ratio), as_fraction(table.pt_ratio))
     return MeterConfig(
         asset=table.asset,
         line=table.line,
@@ -120,5 +128,6 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         settings=settings,
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
-        max_kw=table.max_kw,
+        max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
+        ratio=DIRECT if ratio == DIRECT else ratio,
     )

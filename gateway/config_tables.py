@@ -3,9 +3,10 @@
 A field's description completes the sentence "write ..." in an error message.
 """
 
+from fractions import Fraction
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Name = Annotated[
     str,
@@ -18,6 +19,29 @@ Address = Annotated[
     str,
     BeforeValidator(lambda found: str(found) if type(found) is int else found),
     Field(description="the communication address, in quotes"),
+]
+_SIDE = "[0-9]{1,7}([.][0-9]{1,6})?"
+
+
+def as_fraction(ratio: str) -> Fraction:
+    """A ratio as the file has it, exactly.  Raises ValueError unless both its sides count."""
+    primary, _, secondary = ratio.partition("/")
+    sides = Fraction(primary), Fraction(secondary or 1)
+    if not all(sides):
+        raise ValueError("0 is no ratio")
+    return sides[0] / sides[1]
+
+
+def _checked_ratio(ratio: str) -> str:
+    as_fraction(ratio)
+    return ratio
+
+
+RatioText = Annotated[
+    str,
+    BeforeValidator(lambda found: str(found) if type(found) in (int, float) else found),
+    Field(pattern=f"^{_SIDE}(/{_SIDE})?$"),
+    AfterValidator(_checked_ratio),
 ]
 
 
@@ -131,6 +155,8 @@ class MeterTable(Table):
     guard_ms: int | None = Field(
         None, ge=0, le=5000, description="milliseconds of silence before a request, 0 to 5000"
     )
-    max_kw: int = Field(
-        100, ge=1, le=1_000_000, description="kW this meter can never exceed, 1 to 1000000"
+    max_kw: int | None = Field(
+        None, ge=1, le=10_000_000, description="kW that can never be exceeded here, at least 1"
     )
+    ct_ratio: RatioText = Field("1", description='a number like 200, or "1000/5"')
+    pt_ratio: RatioText = Field("1", description='a number like 100, or "10000/100"')

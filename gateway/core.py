@@ -15,7 +15,7 @@ from random import Random
 import structlog
 
 from gateway.acquisition.confirm import Confirmation, limits_of
-from gateway.acquisition.polling import Learned, Polling, Reading, Turned
+from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned
 from gateway.clock import Clock, ClockState, judge
 from gateway.collector import Collector
 from gateway.config import Config
@@ -30,6 +30,7 @@ from gateway.events import (
     JobDone,
     LinkDown,
     LinkUp,
+    Overheard,
     PortChanged,
 )
 from gateway.livestate import LaneState, State
@@ -55,7 +56,7 @@ CLOCK_S = 10.0
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
-"""The stored Unix time that has certainly passed."""
+"""The stored Unix time that has probably passed."""
 STEPPED_S = 2.0
 """A wall clock that moves this much against the monotonic one within a tick was set, not steered.
 """
@@ -87,9 +88,9 @@ class Core:
         self._clock = clock
         self._show = show
         now, wall = clock.monotonic(), clock.now()
-        self._offset = wall - now
         self._floor = float(database.meta(FLOOR) or 0.0)
         self._clock_state = judge(clock, self._floor)
+        self._offset = wall - now
 
         self._refusals = Refusals(database)
         known = [(refused.meter, refused.key) for refused in self._refusals.refused()]
@@ -113,6 +114,7 @@ class Core:
             self._submit,
         )
         self._begin_to_collect(random)
+        self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
         self._collect_at = self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
@@ -144,6 +146,9 @@ class Core:
         match event:
             case JobDone():
                 self._job_done(event, now, wall)
+            case Overheard():
+                self._polling.overheard(event.meter, now)
+                self._poll_at = now
             case PortChanged():
                 self._port_changed(event)
             case Heartbeat():
@@ -233,6 +238,9 @@ class Core:
                     if not silent:
                         self._collector.woke(meter, now)
                         self._collect_at = now
+                case LineTurned(line, fault, reason):
+                    code = "line_fault" if fault else "line_restored"
+                    self._recorder.event(code, line=line, detail=reason)
         self._poll_at = now
         if self._orders.done(event, found, wall):
             self._flush_at = now
@@ -273,8 +281,10 @@ class Core:
         try:
             self._orders.arrived(event, now, wall, trusted=trusted, live=self._uplink.live)
         except (DiskFullError, LockedError) as error:
-            # Not acknowledged, no effect, no answer: the head-end will send it again.
-            log.error("a message could not be acted on", reason=str(error))
+            # Not acknowledged, no effect, no answer.  The broker repeats it after a reconnect only.
+            log.error("a message must wait", reason=str(error))
+            same = [other for other in self._postponed if other.connection == event.connection]
+            self._postponed = [*same, event]
             self._flush_at = now
             return
         self._uplink.acknowledge(event)
@@ -283,12 +293,16 @@ class Core:
     # --- the store and ourselves ----------------------------------------------------------------
 
     def _flush(self, now: float) -> None:
-        self._flush_at = now + self._config.store.group_commit_s
         if now >= self._floor_at and self._clock_state is not ClockState.UNKNOWN:
             self._floor_at, self._floor = now + FLOOR_S, self._clock.now()
             self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
-        if self._recorder.waits(now) and self._recorder.flush(now, live=self._uplink.live):
+        waits = self._recorder.waits(now) or self._postponed
+        if waits and self._recorder.flush(now, live=self._uplink.live):
             self._send_at = now
+            postponed, self._postponed = self._postponed, []
+            for event in postponed:
+                self._arrived(event, now, self._clock.now())
+        self._flush_at = now + self._config.store.group_commit_s
 
     def _judged(self) -> ClockState:
         return self._clock_state
@@ -297,7 +311,8 @@ class Core:
         stepped_s, self._offset = wall - now - self._offset, wall - now
         if abs(stepped_s) >= STEPPED_S:
             log.warning("clock was set", by_s=round(stepped_s, 3))
-            self._recorder.event("clock_changed", detail="it was set", offset_s=stepped_s)
+            detail = f"set by {stepped_s:+.3f} s"
+            self._recorder.event("clock_changed", detail=detail, offset_s=stepped_s)
             # The polls' grid has moved, and perhaps the day.
             self._poll_at = self._collect_at = self._clock_at = now
         if now < self._clock_at:
@@ -307,8 +322,7 @@ class Core:
         if state is not self._clock_state:
             was, self._clock_state = self._clock_state, state
             log.warning("clock changed", was=was.value, now=state.value)
-            detail = f"from {was} to {state}"
-            self._recorder.event("clock_changed", detail=detail)
+            self._recorder.event("clock_changed", detail=f"from {was} to {state}")
 
     def _tell_how_it_began(self) -> None:
         began = self._database.started
@@ -334,7 +348,7 @@ class Core:
             epoch=self._database.epoch,
             readings_taken=self._overview.readings_taken,
             messages_stored=self._recorder.stored,
-            messages_delivered=self._uplink.delivered,
+            messages_delivered=self._uplink.delivered + self._orders.settled,
             readings_dropped=self._recorder.dropped,
             meters=self._overview.meters(self._polling.health, self._polling.refused),
             lines=self._overview.lines(now),

@@ -18,7 +18,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -26,11 +25,11 @@ import structlog
 
 from gateway import livestate
 from gateway.acquisition.exchange import Manners
-from gateway.acquisition.line import Line
+from gateway.acquisition.line import SILENT_CHARACTERS, Line
 from gateway.acquisition.ports import make_port
 from gateway.acquisition.runner import run_line
 from gateway.clock import SystemClock
-from gateway.config import Config, ConfigError, LineTable, load
+from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
 from gateway.core import Core
 from gateway.events import Event, Job
 from gateway.north.broker import LinkSettings
@@ -117,7 +116,7 @@ class Daemon:
                 connect=self._link,
                 clock=self._clock,
                 random=self._random,
-                show=partial(livestate.write, config.run_directory),
+                show=livestate.Window(config.run_directory).show,
             )
             log.info(
                 "gateway started",
@@ -221,12 +220,26 @@ def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
             codec=meter.profile.codec(tcp=tcp),
             settings=meter.settings,
             timeout_s=meter.timeout_s,
+            silence_s=silence_s(meter, tcp=tcp),
             guard_s=meter.guard_s,
             # Only a Modbus RTU reply does not say which question it answers.
             late_s=LATE_S if meter.profile.protocol == "modbus" and not tcp else 0.0,
         )
         for meter in config.meters_on(line)
     }
+
+
+def silence_s(meter: MeterConfig, *, tcp: bool) -> float:
+    """What must be silent before a request, so that every meter sees where it begins.
+
+    A Modbus frame is told by 3.5 characters of silence before it, 1.75 ms above 19200 baud (Modbus
+    over serial line V1.02 §2.5.1.1); one of DL/T 645 by its wake-up bytes, so one character does.
+    """
+    if tcp:
+        return 0.0
+    character_s = meter.settings.character_s
+    modbus = meter.profile.protocol == "modbus"
+    return max(SILENT_CHARACTERS * character_s, 0.00175) if modbus else character_s
 
 
 def watchdog_s() -> float:

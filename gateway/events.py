@@ -1,8 +1,8 @@
 """What travels between the threads.  All of it immutable, so nothing needs a lock.
 
-To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``PortChanged`` and ``Heartbeat``
-from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and ``Arrived`` from the MQTT connection;
-``Crashed`` from any thread that ended by an error nobody expected.
+To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``Overheard``, ``PortChanged``
+and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and ``Arrived`` from the
+MQTT connection; ``Crashed`` from any thread that ended by an error nobody expected.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,11 @@ from protocols.base import Reply, Request, Stray
 
 
 class Priority(IntEnum):
-    """Which job a line does first.  Strict between exchanges: the lower number goes first."""
+    """Which job a line does first, decided anew before each exchange.
+
+    Down to ``COLLECTION`` strict: the lower number goes first.  The others share what is left of
+    the line's time.
+    """
 
     RESTORE = 0  # give a customer the supply back
     RELAY = 1  # every other relay work, and its read-back
@@ -64,6 +68,24 @@ class Fault(StrEnum):
     EXPIRED = "expired"  # ``not_after`` came first
 
 
+class Sound(StrEnum):
+    """What a line heard, counted for its diagnosis.  Frames by their size, other bytes one by one.
+
+    A frame is long from ``LONG_BYTES`` on.
+    """
+
+    SHORT = "short"  # good replies
+    LONG = "long"
+    SHORT_DAMAGED = "short damaged"  # frames with a wrong checksum or without an end
+    LONG_DAMAGED = "long damaged"
+    NOISE = "noise"  # bytes that belong to no frame, ...
+    FLAT = "flat"  # ... of them 00H and FFH
+    IDLE = "idle"  # bytes while nobody was asked
+
+
+LONG_BYTES = 32
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of one request of a job."""
@@ -95,6 +117,16 @@ class JobDone:
     """From its submission to its first exchange."""
     strays: tuple[tuple[Stray, int], ...] = ()
     """Frames that were not ours, counted by kind."""
+    sounds: tuple[tuple[Sound, int], ...] = ()
+    """What the line heard since the last job was done, whoever was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overheard:
+    """A meter that did not answer its last request has shown a sign of life since."""
+
+    line: str
+    meter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +201,14 @@ class Crashed:
     error: BaseException
 
 
-Event = JobDone | PortChanged | Heartbeat | LinkUp | LinkDown | Delivered | Arrived | Crashed
+Event = (
+    JobDone
+    | Overheard
+    | PortChanged
+    | Heartbeat
+    | LinkUp
+    | LinkDown
+    | Delivered
+    | Arrived
+    | Crashed
+)

@@ -27,6 +27,8 @@ READ_WITHIN_S = 60.0
 """A read that somebody waits for is no use later."""
 READS_MAX = 32
 REFUSALS_PER_MINUTE = 20
+"""More are neither answered nor reported."""
+REASON_MAX = 500
 
 log = structlog.get_logger()
 
@@ -51,18 +53,17 @@ class Orders:
         self._recorder = recorder
         self._delivery = delivery
         self._submit = submit
-        self._reads: dict[int, str] = {}
+        self._reads: dict[int, tuple[str, tuple[str, ...]]] = {}
+        """By job: the command that waits for it, and the points it asked for."""
         self._refusals = 0
         self._minute = 0
+        self.settled = 0
+        """Messages that a watermark settled since the start."""
 
     def begin(self, wall: float) -> None:
         """Close what a former life of the daemon left open: nobody works on it any more."""
         for id_ in self._commands.open():
             self._later(id_, "failed", wall, "the gateway restarted before it was done")
-
-    def open(self) -> tuple[str, ...]:
-        """The commands whose answer is still to come."""
-        return tuple(self._commands.open())
 
     def arrived(
         self, event: Arrived, now: float, wall: float, *, trusted: bool, live: bool
@@ -70,52 +71,69 @@ class Orders:
         """Act on a message.  When this returns, its effect is on flash, or it has none."""
         verdict = judge(event.topic, event.payload, event.retained, self._gateway, wall, trusted)
         match verdict:
+            case Refusal(id=str(id_), digest=digest) if digest:
+                self._late(id_, digest, verdict, wall)
             case Refusal():
                 self._refuse(verdict, wall)
             case contract.Ack():
-                self._settle(verdict, now, live=live)
+                self._settle(verdict, now, wall, live=live)
             case Valid(command, digest):
                 self._take(command, digest, now, wall, live=live)
 
     def done(self, event: JobDone, found: list[Found], wall: float) -> bool:
         """A job was done.  True if a command waits for it: its answer goes with the next commit."""
-        id_ = self._reads.pop(event.job.id, None)
-        if id_ is None:
+        if event.job.id not in self._reads:
             return False
+        id_, asked = self._reads.pop(event.job.id)
         readings = [one for one in found if isinstance(one, Reading)]
         values = {p: v for one in readings for p, v in one.values.items()}
-        faults = [outcome.error for outcome in event.outcomes if outcome.fault]
-        data: dict[str, object] = {
-            "values": {p: v.text() for p, v in values.items() if v.quality is Quality.GOOD},
-            "without_value": sorted(p for p, v in values.items() if v.quality is not Quality.GOOD),
-        }
+        good = {p: v.text() for p, v in values.items() if v.quality is Quality.GOOD}
+        # One silent meter is one reason, however many requests it left unanswered.
+        faults = dict.fromkeys(outcome.error for outcome in event.outcomes if outcome.fault)
+        data: dict[str, object] = {"values": good, "without_value": sorted(set(asked) - set(good))}
         if readings:
             data["taken"] = contract.instant(readings[-1].taken_at)
         stage = "failed" if faults else "confirmed"
-        self._later(id_, stage, wall, "; ".join(faults)[:500], data)
+        self._later(id_, stage, wall, "; ".join(faults), data)
         return True
 
     def _take(
         self, command: contract.Command, digest: str, now: float, wall: float, *, live: bool
     ) -> None:
-        job: tuple[str, Job] | None = None
+        if self._commands.known(command.id, digest) is Known.CONFLICT:
+            self._refuse(_conflict(command.id), wall)
+            return
+        read: contract.Read | None = None
         with self._recorder.commit(now, live=live):
-            known = self._commands.remember(command.id, digest, command.issuer, wall)
-            if known is Known.NEW:
-                job = self._begin(command, now, wall)
-            elif known is Known.KNOWN:
-                for result in self._commands.results(command.id):
-                    self._recorder.result(self._message(command.id, result))
+            if self._commands.remember(command.id, digest, command.issuer, wall) is Known.NEW:
+                read = self._begin(command, wall)
             else:
-                self._refuse(
-                    Refusal(reason="this id was used for another command", id=command.id), wall
-                )
-        if job:
-            self._reads[job[1].id] = command.id
-            self._submit(*job)
+                self._repeat(command.id)
+        if read:
+            line, job = self._polling.read(read.meter, read.points, now + READ_WITHIN_S)
+            self._reads[job.id] = command.id, read.points
+            self._submit(line, job)
 
-    def _begin(self, command: contract.Command, now: float, wall: float) -> tuple[str, Job] | None:
-        """Carry the command out, or begin to; inside the transaction that remembers it."""
+    def _late(self, id_: str, digest: str, refusal: Refusal, wall: float) -> None:
+        """A command came when it had expired; perhaps it had come in time, too."""
+        match self._commands.known(id_, digest):
+            case Known.NEW:
+                self._refuse(refusal, wall)
+            case Known.KNOWN:
+                self._recorder.later(lambda: self._repeat(id_))
+            case Known.CONFLICT:
+                self._refuse(_conflict(id_), wall)
+
+    def _repeat(self, id_: str) -> None:
+        """Give the answer again, as far as there is one."""
+        for result in self._commands.results(id_):
+            self._recorder.result(self._message(id_, result))
+
+    def _begin(self, command: contract.Command, wall: float) -> contract.Read | None:
+        """Carry the command out, inside the transaction that remembers it.
+
+        Returns the read to begin once that is on flash.
+        """
         match command.command:
             case contract.Resend(lane=lane, first=first, last=last):
                 found = self._outbox.resend(Lane(lane), first, last)
@@ -124,12 +142,12 @@ class Orders:
                 data = {"count": found.count, "missing": missing[:100]}
                 self._answer(command.id, "confirmed", wall, "", data)
                 return None
-            case contract.Read(meter=meter, points=points):
-                if problem := self._cannot_read(meter, points):
+            case contract.Read() as read:
+                if problem := self._cannot_read(read.meter, read.points):
                     self._answer(command.id, "refused", wall, problem)
                     return None
                 self._answer(command.id, "accepted", wall)
-                return self._polling.read(meter, points, now + READ_WITHIN_S)
+                return read
 
     def _cannot_read(self, meter: str, points: tuple[str, ...]) -> str:
         if not self._polling.knows(meter):
@@ -138,19 +156,27 @@ class Orders:
             return f"{READS_MAX} reads are waiting already; ask again when they are answered"
         if unknown := self._polling.unknown(meter, points):
             return f"meter {meter} has no point {', '.join(unknown)}; the inventory lists them"
+        if self._polling.refuses(meter, points):
+            return f"meter {meter} refuses {', '.join(points)} for good; it is not asked again"
         return ""
 
-    def _settle(self, ack: contract.Ack, now: float, *, live: bool) -> None:
+    def _settle(self, ack: contract.Ack, now: float, wall: float, *, live: bool) -> None:
         try:
             with self._recorder.commit(now, live=live):
-                self._outbox.watermark(Lane(ack.lane), ack.upto, ack.epoch)
+                settled = self._outbox.watermark(Lane(ack.lane), ack.upto, ack.epoch)
         except RangeError as error:
-            self._recorder.event("ack_refused", detail=str(error))
+            self._refuse(Refusal(reason=str(error)), wall, "ack_refused")
             return
+        self.settled += settled
         if ack.epoch == self._recorder.epoch:
             self._delivery.watermark(ack.lane, ack.upto, now)
+        elif settled:
+            # The window knows numbers, not epochs: those of a former one make room here.
+            self._delivery.resend(ack.lane, 1, ack.upto)
 
-    def _refuse(self, refusal: Refusal, wall: float) -> None:
+    def _refuse(
+        self, refusal: Refusal, wall: float, code: contract.EventCode = "command_refused"
+    ) -> None:
         minute = int(wall // 60)
         if minute != self._minute:
             self._minute, self._refusals = minute, 0
@@ -158,7 +184,7 @@ class Orders:
         if self._refusals > REFUSALS_PER_MINUTE:
             return
         log.warning("message refused", reason=refusal.reason, command=refusal.id)
-        self._recorder.event("command_refused", detail=refusal.reason)
+        self._recorder.event(code, detail=refusal.reason)
         if refusal.id:
             result = Result(stage=refusal.stage, reason=refusal.reason, at=wall, final=True)
             message = self._message(refusal.id, result)
@@ -185,7 +211,7 @@ class Orders:
         """Store the next stage of the answer and put it into the outbox."""
         final = stage not in ("accepted", "sent")
         text = json.dumps(data or {})
-        result = Result(stage=stage, reason=reason, data=text, at=wall, final=final)
+        result = Result(stage=stage, reason=reason[:REASON_MAX], data=text, at=wall, final=final)
         self._commands.add_result(id_, result)
         self._recorder.result(self._message(id_, result))
 
@@ -201,3 +227,7 @@ class Orders:
             reason=result.reason,
             data=json.loads(result.data),
         )
+
+
+def _conflict(id_: str) -> Refusal:
+    return Refusal(reason="this id was used for another command", id=id_)

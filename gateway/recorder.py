@@ -19,7 +19,7 @@ from gateway.config import StoreTable
 from gateway.north import contract
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
-from gateway.store.outbox import Lane, Message, Outbox
+from gateway.store.outbox import Lane, Message, Outbox, Shed
 
 Build = Callable[[int], contract.Numbered]
 """Makes a message of its sequence number."""
@@ -59,6 +59,7 @@ class Recorder:
         self._actions: list[Callable[[], None]] = []
         self._delivered: list[Message] = []
         self._obstacle = ""
+        self._full = False
         self._added = 0
         self._written_at = 0.0
         self.dropped = 0
@@ -151,14 +152,18 @@ class Recorder:
         with self._database.transaction():
             # First: what the caller makes pending again must not be noted as delivered after it.
             self._write(Lane.LIVE if live else Lane.HISTORY)
+            actions = len(self._actions)
             yield
         self._readings.clear()
         self._late.clear()
-        self._actions.clear()
+        # The caller may have given more to do later: that waits for the next commit.
+        del self._actions[:actions]
         self._delivered.clear()
         self.stored += self._added
         self._written_at = monotonic_s
-        self._database.note_head(monotonic_s)
+        # What was committed stays so; a head file that lags behind is caught up by the next one.
+        with contextlib.suppress(DiskFullError):
+            self._database.note_head(monotonic_s)
 
     def flush(self, monotonic_s: float, *, live: bool) -> bool:
         """Write what waits.  False if it must go on waiting: the log says why, once."""
@@ -208,41 +213,50 @@ class Recorder:
 
     def _relieved(self, error: DiskFullError) -> bool:
         """Make room on a full disk: the ballast, then the oldest telemetry.  False if neither."""
-        self._tell(str(error))
+        self._tell(str(error), full=True)
         released = self._database.release_ballast()
         kept = self._outbox.size_bytes()
-        with contextlib.suppress(DiskFullError):
+        with contextlib.suppress(DiskFullError, LockedError):
             return self._shed(int(kept * SHED_STEP), float("inf")) or released
         return released
 
     def _shed(self, max_bytes: int, max_age_s: float) -> bool:
+        self._added = 0
         with self._database.transaction():
             lost = self._outbox.shed(max_bytes, max_age_s, self._wall())
+            # In the same transaction: a cut must not leave a gap that nobody explains.
+            for gone in lost:
+                self._add(Lane.URGENT, "events", self._event(self._loss(gone)))
+        self.stored += self._added
         for gone in lost:
             log.warning("messages given up", lane=gone.lane, count=gone.count, reason=gone.reason)
-            at, clock = contract.instant(self._wall()), self._state().value
-            self._fact(
-                contract.Shed(
-                    at=at,
-                    clock=clock,
-                    lane=gone.lane.value,
-                    first=gone.first,
-                    last=gone.last,
-                    count=gone.count,
-                    reason=gone.reason,
-                )
-            )
         return bool(lost)
 
-    def _tell(self, obstacle: str) -> None:
-        """Log a change, not a state."""
-        if bool(obstacle) == bool(self._obstacle):
-            return
-        self._obstacle = obstacle
-        if obstacle:
+    def _loss(self, gone: Shed) -> contract.Shed:
+        return contract.Shed(
+            at=contract.instant(self._wall()),
+            clock=self._state().value,
+            of_epoch=None if gone.epoch == self.epoch else gone.epoch,
+            lane=gone.lane.value,
+            first=gone.first,
+            last=gone.last,
+            count=gone.count,
+            reason=gone.reason,
+        )
+
+    def _tell(self, obstacle: str, *, full: bool = False) -> None:
+        """Log a change, not a state; the head-end hears of a full disk."""
+        if obstacle and not self._obstacle:
             log.error("readings cannot be written, they wait in memory", reason=obstacle)
-        else:
+        elif self._obstacle and not obstacle:
             log.info("readings are written again", dropped=self.dropped)
+        self._obstacle = obstacle
+        if full and not self._full:
+            self._full = True
+            self.event("disk_full", detail=obstacle)
+        elif self._full and not obstacle:
+            self._full = False
+            self.event("disk_restored", detail=f"readings lost since the start: {self.dropped}")
 
 
 def _groups(readings: Iterable[contract.Reading]) -> Iterator[tuple[contract.Reading, ...]]:
@@ -251,7 +265,7 @@ def _groups(readings: Iterable[contract.Reading]) -> Iterator[tuple[contract.Rea
     values = 0
     for reading in readings:
         group.append(reading)
-        values += len(reading.values) + 1
+        values += len(reading.values) + len(reading.absent) + len(reading.invalid) + 1
         if values >= VALUES_PER_MESSAGE:
             yield tuple(group)
             group, values = [], 0

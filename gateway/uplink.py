@@ -69,7 +69,7 @@ class Uplink:
         self._clock_state = state
         self.started = clock.now()
         self.delivered = 0
-        """Messages the head-end has taken since the start."""
+        """Messages that the broker's word made delivered since the start."""
         settings = DeliverySettings(
             brokers=config.mqtt.brokers, confirm=Confirm(config.mqtt.confirm)
         )
@@ -87,8 +87,11 @@ class Uplink:
         if not self.delivery.link_up(event, now):
             return
         log.info("connected to the head-end", broker=event.broker, mqtt5=event.mqtt5)
-        self.state = LinkState(up=True, broker=event.broker, since=self._clock.now(), reason="")
-        self._publish_state("status", self._status("online"))
+        if event.deaf:
+            log.warning("the head-end cannot reach us", reason=event.deaf)
+        since = self._clock.now()
+        self.state = LinkState(up=True, broker=event.broker, since=since, reason=event.deaf)
+        self._publish_state("status", self._status("online", event.deaf[:500]))
         self._publish_state("inventory", self._inventory())
         self._publish_state("hello", self._hello())
 

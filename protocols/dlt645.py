@@ -14,14 +14,15 @@ This module satisfies ``protocols.base.Codec``: ``encode``, ``decode``, ``reply_
 ``follow_up``.  ``find_frame`` is the receiver without a request, as a meter needs it.
 
 Supported: any request and its reply; read (11H) with follow-ups (12H) and read address (13H) have
-constructors.  Not supported: DL/T 645-1997, except that protocols/dlt645_explain.py knows its
-frames; meters that append an operator code to the identifier of a read.
+constructors here, what changes a meter has them in protocols/dlt645_control.py.  DL/T 645-1997 has
+the same frames and requests of its own: protocols/dlt645_1997.py.  Not supported: meters that
+append an operator code to the identifier of a read.
 
 Pure functions only: the caller owns the port, the clock and the retries.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from protocols.base import RefusedError, Reply, RequestError, Stray
@@ -42,14 +43,21 @@ DATA_TOLERATED = 240
 """What is accepted of meters that do not keep to DATA_MAX."""
 
 READ, FOLLOW_UP, READ_ADDRESS = 0x11, 0x12, 0x13
+BROADCAST_TIME, WRITE, WRITE_ADDRESS, FREEZE = 0x08, 0x14, 0x15, 0x16
+CHANGE_SPEED, CLEAR_DEMAND = 0x17, 0x19
 FROM_METER, REFUSED, MORE, FUNCTION = 0x80, 0x40, 0x20, 0x1F
 """The bits of the control code."""
 WILDCARD = "AA"
 EVERY_METER = WILDCARD * 6
+BROADCAST = "99" * 6
+"""Obeyed by every meter, answered by none."""
 SEQUENCE_MAX = 255
 
 _REPEATS_DI = (SECURITY, READ, FOLLOW_UP)
 _DATA_MIN = {SECURITY: 4, READ: 4, FOLLOW_UP: 5}
+_BARE = (WRITE, WRITE_ADDRESS, FREEZE, CLEAR_DEMAND)
+"""Functions whose confirmation has no data."""
+_FREEZE_ALL = (BROADCAST, FREEZE)
 _SLACK_BYTES = 4
 """Some meters send a wider format, or a filler at the end."""
 
@@ -150,6 +158,11 @@ class Request:
             READ: f"read {di}",
             FOLLOW_UP: f"read more of {di}",
             READ_ADDRESS: "tell its address",
+            WRITE: f"write {di}",
+            WRITE_ADDRESS: f"take the address {self.data[::-1].hex()}",
+            FREEZE: "freeze",
+            CHANGE_SPEED: "change its speed",
+            CLEAR_DEMAND: "clear its maximum demand",
         }
         return words.get(self.control, f"obey control code {self.control:02X}H {di}".rstrip())
 
@@ -193,13 +206,20 @@ def decode(
 
     Raises RefusedError if the meter declined this request.
     """
+    return search(buffer, lambda frame: _judge(frame, request))
+
+
+def search(
+    buffer: bytes, judge: Callable[[Frame], Reply | Stray]
+) -> tuple[Reply | Stray | None, int]:
+    """``decode``, whichever frames answer: what ``judge`` says of a good one."""
     kept = len(buffer)
     for start, end in starts(buffer):
         if end > len(buffer):
             kept = min(kept, start)
             continue
         frame = parse_frame(buffer[start:end])
-        found = _judge(frame, request) if frame else Stray.DAMAGED
+        found = judge(frame) if frame else Stray.DAMAGED
         if isinstance(found, Reply):
             return found, end
         if kept == len(buffer):
@@ -209,7 +229,12 @@ def decode(
 
 
 def reply_size(request: Request) -> int:
-    """The most bytes a reply can have: known for most items, else the longest frame there is."""
+    """The most bytes a reply can have: known for most items, else the longest frame there is.
+
+    0 where no meter answers: the time, and a freeze of all meters.
+    """
+    if request.control == BROADCAST_TIME or (request.address, request.control) == _FREEZE_ALL:
+        return 0
     data_bytes = DATA_TOLERATED
     if request.control == READ_ADDRESS:
         data_bytes = len(EVERY_METER) // 2
@@ -238,7 +263,7 @@ def _judge(frame: Frame, request: Request) -> Reply | Stray:
     if not frame.control & FROM_METER:
         ours = Frame(request.address, request.control, request.data)
         return Stray.ECHO if frame == ours else Stray.FOREIGN
-    if not _is_for(frame.address, request.address):
+    if not _is_for(frame.address, _answering(frame, request)):
         return Stray.FOREIGN
     if frame.control & FUNCTION != request.control:
         return Stray.LATE
@@ -249,7 +274,21 @@ def _judge(frame: Frame, request: Request) -> Reply | Stray:
         )
     if request.control == READ_ADDRESS:
         return _told_address(frame)
-    return _reply(frame, request)
+    return _reply(frame, request) if _confirms(frame, request) else Stray.LATE
+
+
+def _answering(frame: Frame, request: Request) -> str:
+    """Whose answer we wait for; a meter confirms its new address (95H) from there."""
+    if request.control == WRITE_ADDRESS and not frame.control & REFUSED:
+        return request.data[::-1].hex().upper()
+    return request.address
+
+
+def _confirms(frame: Frame, request: Request) -> bool:
+    """Whether a normal reply is the one that this request has.  Source: DL/T 645-2007 §7."""
+    if request.control in _BARE:
+        return not frame.data
+    return request.control != CHANGE_SPEED or frame.data == request.data
 
 
 def _is_for(address: str, wanted: str) -> bool:

@@ -1,12 +1,12 @@
 """A DL/T 645 frame explained byte by byte, for ``taiqu decode``.
 
-Frames of DL/T 645-1997 have the same shape; their control codes give them away.  Their address,
-control code and data are shown, their two-byte identifiers are not looked up.
+Frames of DL/T 645-1997 have the same shape; their control codes give them away.
 
 Not supported: more than one frame at a time (what stands behind the first is shown as such), the
 inside of requests other than their identifier.
 """
 
+from protocols import dlt645_1997_items
 from protocols.base import Quality, Value
 from protocols.dlt645 import (
     DATA_OFFSET,
@@ -39,7 +39,7 @@ _FUNCTIONS_1997 = {
     0x0C: "change rate", 0x0D: "vendor's", 0x0F: "change password", 0x10: "clear maximum demand",
 }  # fmt: skip
 _WITH_DI, _WRITE = (SECURITY, READ, FOLLOW_UP), 0x14
-_WITH_DI_1997, _WRITE_1997 = (0x01, 0x02), 0x04
+_READ_1997, _WITH_DI_1997, _WRITE_1997 = 0x01, (0x01, 0x02), 0x04
 
 
 def explain(data: bytes) -> Explanation:
@@ -161,12 +161,8 @@ def _item_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]
     function = frame.control & FUNCTION
     if len(wire) < 4:
         return _plain(wire)
-    di = frame.data[3::-1].hex().upper()
-    item = find(di)
-    facts["di"] = di
-    rows = [Row(_hex(wire[:4]), "identifier", f"{di} {item.name}" if item else di)]
-    if item:
-        facts |= {"item": item.name, "point": item.point}
+    item = find(frame.data[3::-1].hex())
+    rows = [_identifier(wire[:4], frame.data[:4], item, facts)]
     wire, data = wire[4:], frame.data[4:]
     if function == FOLLOW_UP and data:
         facts["seq"] = data[-1]
@@ -177,12 +173,40 @@ def _item_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]
     return [*rows, *_plain(wire)]
 
 
+def _identifier(wire: bytes, data: bytes, item: Item | None, facts: dict[str, object]) -> Row:
+    di = data[::-1].hex().upper()
+    facts["di"] = di
+    if item:
+        facts |= {"item": item.name, "point": item.point}
+    return Row(_hex(wire), "identifier", f"{di} {item.name}" if item else di)
+
+
 def _old_data_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]:
     repeats = _WITH_DI_1997 if frame.control & FROM_METER else (*_WITH_DI_1997, _WRITE_1997)
     if frame.control & FUNCTION not in repeats or len(wire) < 2:
         return _plain(wire)
-    facts["di"] = frame.data[1::-1].hex().upper()
-    return [Row(_hex(wire[:2]), "identifier", str(facts["di"])), *_plain(wire[2:])]
+    item = dlt645_1997_items.find(frame.data[1::-1].hex())
+    rows = [_identifier(wire[:2], frame.data[:2], item, facts)]
+    wire, data = wire[2:], frame.data[2:]
+    if not item or frame.control & (FUNCTION | FROM_METER | MORE) != _READ_1997 | FROM_METER:
+        return [*rows, *_plain(wire)]
+    if not dlt645_1997_items.blocks(item.di):
+        return [*rows, *_value_rows(wire, data, item, facts)]
+    return [*rows, *_set_rows(wire, data, item.di, facts)]
+
+
+def _set_rows(wire: bytes, data: bytes, di: str, facts: dict[str, object]) -> list[Row]:
+    """The blocks of a set, each with what is behind it."""
+    values = dlt645_1997_items.decode_set(di, data)
+    facts["value"] = {block: [value.text() for value in found] for block, found in values.items()}
+    rows = []
+    for item in dlt645_1997_items.blocks(di)[: len(values)]:
+        size = data.find(dlt645_1997_items.SEPARATOR) + 1 or len(data)
+        told = ", ".join(value.text() or value.quality for value in values[item.di])
+        unit = values[item.di][0].unit
+        rows.append(Row(_hex(wire[:size]), f"block {item.di}", f"{told} {unit}".strip()))
+        wire, data = wire[size:], data[size:]
+    return rows + _noise(wire, "behind the blocks")
 
 
 def _plain(wire: bytes) -> list[Row]:

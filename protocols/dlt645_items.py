@@ -3,15 +3,17 @@
 ``find("02010100")`` gives the item: its fields, its size, the block that reads it together with its
 neighbours, and the name of the point.  protocols/dlt645_patterns.py says where the patterns stand.
 
-Not supported: the inside of load-profile records (06xxxxxx) and of "all that is switched on" freeze
-blocks (05xxFFxx), which depend on the meter's mode words; security data (07xxxxxx).  They are found
-and given as hex.  Vendors' identifiers only where public sources agree.
+Load-profile records (06xxxxxx) and "all that is switched on" freeze blocks (05xxFFxx) depend on the
+meter's mode words: given as hex here, taken apart in dlt645_load_curve.py and dlt645_freeze.py.
+
+Not supported: security data (07xxxxxx), given as hex.  Vendors' identifiers only where public
+sources agree.
 
 Source: DL/T 645-2007 annex A and the extensions filed with State Grid and Southern Grid.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -109,75 +111,78 @@ class Item:
         return b"".join(field.encode(value) for field, value in pairs)
 
 
+class Catalogue:
+    """Items by identifier, found by patterns whose parts are all ``digits`` characters long."""
+
+    def __init__(self, patterns: Iterable[Pattern], axes: Mapping[str, Axis], digits: int) -> None:
+        self._axes, self._digits = axes, digits
+        self._patterns: dict[str, list[tuple[tuple[str, ...], Pattern]]] = {}
+        for pattern in patterns:
+            shape = self._parts(pattern.di)
+            self._patterns.setdefault(shape[0], []).append((shape, pattern))
+
+    def find(self, di: str) -> Item | None:
+        """What the identifier ``di``, in upper case and of the right length, holds."""
+        parts = self._parts(di)
+        for shape, pattern in self._patterns.get(parts[0], ()):
+            numbers = self._match(shape, parts)
+            if numbers is not None:
+                return self._item(pattern, di, numbers)
+        return None
+
+    def _parts(self, text: str) -> tuple[str, ...]:
+        return tuple(text[at : at + self._digits] for at in range(0, len(text), self._digits))
+
+    def _match(self, shape: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, int] | None:
+        """The numbers that an identifier has on the pattern's axes, or None if it does not fit."""
+        numbers = {}
+        for wanted, found in zip(shape, parts, strict=True):
+            if wanted == found:
+                continue
+            axis = self._axes.get(wanted)
+            if axis is None or not axis.first <= int(found, 16) <= axis.last:
+                return None
+            numbers[wanted] = int(found, 16)
+        return numbers
+
+    def _item(self, pattern: Pattern, di: str, numbers: dict[str, int]) -> Item:
+        axes, every = self._axes, "F" * self._digits
+        words = [axes[name].word(number) for name, number in numbers.items()]
+        block, index = None, pattern.index
+        if pattern.block:
+            block_parts = self._parts(pattern.block)
+            parts = zip(block_parts, self._parts(di), strict=True)
+            block = "".join(found if part in axes else part for part, found in parts)
+            for part, own in zip(block_parts, self._parts(pattern.di), strict=True):
+                if part == every and own in axes:
+                    index = (numbers[own] - axes[own].first) * len(pattern.fields)
+        return Item(
+            di=di,
+            name=", ".join([pattern.name, *filter(None, words)]),
+            fields=pattern.fields,
+            over=axes[pattern.over] if pattern.over else None,
+            block=block,
+            index=index,
+            point=self._point(pattern, numbers),
+        )
+
+    def _point(self, pattern: Pattern, numbers: dict[str, int]) -> str | None:
+        """The canonical name: an axis that it does not mention must stand at its first number."""
+        suffixes = {}
+        for name, number in numbers.items():
+            axis = self._axes[name]
+            if f"{{{name}}}" not in pattern.point and number != axis.first:
+                return None
+            total = number == 0 and axis.first == 0
+            suffixes[name] = "" if total else axis.suffix.format(n=number)
+        return pattern.point.format(**suffixes) or None
+
+
+_CATALOGUE = Catalogue((*QUANTITIES, *PARAMETERS, *EVENTS), AXES, 2)
+
+
 @lru_cache(maxsize=4096)
 def find(di: str) -> Item | None:
     """What the identifier ``di`` (eight hex digits, DI3 first) holds; None if nobody told us."""
     di = di.upper()
-    if not re.fullmatch("[0-9A-F]{8}", di):
-        return None
-    pairs = _pairs(di)
-    for shape, pattern in _PATTERNS.get(pairs[0], ()):
-        numbers = _match(shape, pairs)
-        if numbers is not None:
-            return _item(pattern, di, numbers)
-    return None
-
-
-def _pairs(text: str) -> tuple[str, ...]:
-    return tuple(text[at : at + 2] for at in range(0, len(text), 2))
-
-
-def _by_first_pair(patterns: Iterable[Pattern]) -> dict[str, list[tuple[tuple[str, ...], Pattern]]]:
-    found: dict[str, list[tuple[tuple[str, ...], Pattern]]] = {}
-    for pattern in patterns:
-        shape = _pairs(pattern.di)
-        found.setdefault(shape[0], []).append((shape, pattern))
-    return found
-
-
-_PATTERNS = _by_first_pair((*QUANTITIES, *PARAMETERS, *EVENTS))
-
-
-def _match(shape: tuple[str, ...], pairs: tuple[str, ...]) -> dict[str, int] | None:
-    """The numbers that an identifier has on the pattern's axes, or None if it does not fit."""
-    numbers = {}
-    for wanted, found in zip(shape, pairs, strict=True):
-        if wanted == found:
-            continue
-        axis = AXES.get(wanted)
-        if axis is None or not axis.first <= int(found, 16) <= axis.last:
-            return None
-        numbers[wanted] = int(found, 16)
-    return numbers
-
-
-def _item(pattern: Pattern, di: str, numbers: dict[str, int]) -> Item:
-    words = [AXES[name].word(number) for name, number in numbers.items()]
-    block, index = None, pattern.index
-    if pattern.block:
-        parts = zip(_pairs(pattern.block), _pairs(di), strict=True)
-        block = "".join(found if part in AXES else part for part, found in parts)
-        for part, own in zip(_pairs(pattern.block), _pairs(pattern.di), strict=True):
-            if part == "FF" and own in AXES:
-                index = (numbers[own] - AXES[own].first) * len(pattern.fields)
-    return Item(
-        di=di,
-        name=", ".join([pattern.name, *filter(None, words)]),
-        fields=pattern.fields,
-        over=AXES[pattern.over] if pattern.over else None,
-        block=block,
-        index=index,
-        point=_point(pattern, numbers),
-    )
-
-
-def _point(pattern: Pattern, numbers: dict[str, int]) -> str | None:
-    """The canonical name: an axis that it does not mention must stand at its first number."""
-    suffixes = {}
-    for name, number in numbers.items():
-        axis = AXES[name]
-        if f"{{{name}}}" not in pattern.point and number != axis.first:
-            return None
-        total = number == 0 and axis.first == 0
-        suffixes[name] = "" if total else axis.suffix.format(n=number)
-    return pattern.point.format(**suffixes) or None
+    return _CATALOGUE.find(di) if re.fullmatch("[0-9A-F]{8}", di) else None

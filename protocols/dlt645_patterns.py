@@ -96,6 +96,8 @@ class Pattern:
 _SPOKEN = {
     "tt": "tariff", "ss": "settlement", "qq": "phase", "pp": "phase", "vv": "phase",
     "hh": "harmonic", "rr": "record", "ww": "word", "kk": "tariff", "ll": "step",
+    "t": "tariff", "q": "phase", "p": "phase", "v": "phase", "z": "zone", "d": "period",
+    "h": "holiday",
 }  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def family(
     di: str, name: str, fields: tuple[Field, ...], *axes: str, point: str = ""
 ) -> list[Pattern]:
     """An item and its blocks: one along each of ``axes``, the first being the usual one."""
-    blocks = [di.replace(axis, "FF") for axis in axes]
+    blocks = [di.replace(axis, "F" * len(axis)) for axis in axes]
     patterns = [Pattern(di, name, fields, block=blocks[0] if blocks else "", point=point)]
     for axis, block in zip(axes, blocks, strict=True):
         patterns.append(Pattern(block, f"{name} by {_SPOKEN[axis]}", fields, over=axis))

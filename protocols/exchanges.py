@@ -2,12 +2,13 @@
 
 An exchange (一问一答) is one request, and the points whose values its reply holds.  Its ``key``
 names what it reads, the same for ever, so that a caller can remember what a meter refuses:
-``0201FF00`` is a data identifier, ``4:0x0000+50`` means function 4, 50 registers from 0.
+``0201FF00`` is a data identifier (1997: ``B61F``), ``4:0x0000+50`` means function 4, 50 registers
+from 0.
 
 Raw numbers become values by integers and fractions only; where a meter is finer than the point's
 resolution, or a ratio leaves a rest, the nearest step counts and a tie goes to the even one.
 
-Not supported: texts in Modbus registers, values put together from several places.
+Not supported: values put together from several places.
 """
 
 import re
@@ -15,10 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Quality, Value
 from protocols.dlt645_items import Item
-from protocols.modbus_values import Order, decode_value, encode_value, registers
+from protocols.modbus_texts import decode_text, encode_text
+from protocols.modbus_values import NAN, Order, decode_value, encode_value, pattern, registers
 from protocols.points import Point
 
 AMOUNT_MAX = 2**63 - 1
@@ -80,10 +82,15 @@ class Meaning:
             return Fraction(self.names.index(str(amount)) << (self.bits.start if self.bits else 0))
         return Fraction(int(amount) << (self.bits.start if self.bits else 0)) / self.multiplier
 
+    def factor(self, ratio: Ratio) -> Fraction:
+        """Raw number x this = steps of the point's resolution, behind these transformers."""
+        if ratio is DIRECT or self.primary:
+            return self.multiplier
+        by = (ratio.ct if self.point.ct else 1) * (ratio.pt if self.point.pt else 1)
+        return self.multiplier * by
+
     def _steps(self, raw: int | float, ratio: Ratio) -> int:
-        factor = self.multiplier
-        if ratio is not DIRECT and not self.primary:
-            factor *= (ratio.ct if self.point.ct else 1) * (ratio.pt if self.point.pt else 1)
+        factor = self.factor(ratio)
         if isinstance(raw, int) and factor.denominator == 1:
             return raw * factor.numerator
         return round(Fraction(raw) * factor)
@@ -108,31 +115,49 @@ class RegisterSource:
     register: int
     """The first one, as on the wire, from 0."""
     type: str
-    """``u16`` ... ``f64``: protocols/modbus_values.py."""
+    """``u16`` ... ``f64``: protocols/modbus_values.py; ``ascii`` ...: modbus_texts.py."""
     byte_order: Order
     word_order: Order
-    absent: int | None = None
-    """The raw number by which the meter says "not there"."""
+    text_registers: int = 0
+    """How many registers a text takes; 0 for a number."""
+    absent: tuple[int, ...] = ()
+    """The patterns by which the meter says "not there"; ``NAN`` is any that is no number."""
+    folded: bool = False
+    """A power factor that counts on to 2 where the current leads (Schneider)."""
 
     @property
     def span(self) -> range:
         """The registers it takes."""
-        return range(self.register, self.register + registers(self.type))
+        return range(self.register, self.register + (self.text_registers or registers(self.type)))
 
     def decode(self, data: bytes, ratio: Ratio) -> Value:
         """The value of these registers' bytes."""
+        if self.text_registers:
+            return self._text(decode_text(data, self.type, self.byte_order))
+        if self.absent and pattern(data, self.byte_order, self.word_order) in self.absent:
+            return self.meaning.bad(Quality.ABSENT)
         raw = decode_value(data, self.type, self.byte_order, self.word_order)
         if raw is None:
-            return self.meaning.bad()
-        if raw == self.absent:
-            return self.meaning.bad(Quality.ABSENT)
+            return self.meaning.bad(Quality.ABSENT if NAN in self.absent else Quality.INVALID)
+        if self.folded and abs(raw) > 1:
+            raw = (2 if raw > 0 else -2) - raw
+        if self.meaning.point.text and self.type.startswith("bcd"):
+            # The zeros in front belong to a number that is a name.
+            return self.meaning.word(f"{raw:0{4 * len(self.span)}d}")
         return self.meaning.number(raw, ratio)
+
+    def _text(self, text: str | None) -> Value:
+        if text:
+            return self.meaning.word(text)
+        return self.meaning.bad(Quality.INVALID if text is None else Quality.ABSENT)
 
     def encode(self, amount: int | str) -> bytes:
         """The registers' bytes of a meter that shows ``amount`` (for simulated meters).
 
         Raises RequestError if the registers cannot hold it.
         """
+        if self.text_registers:
+            return encode_text(str(amount), self.type, self.text_registers, self.byte_order)
         raw = self.meaning.raw(amount)
         number = float(raw) if self.type.startswith("f") else round(raw)
         return encode_value(number, self.type, self.byte_order, self.word_order)
@@ -142,7 +167,7 @@ class RegisterSource:
 class ItemExchange:
     """One DL/T 645 read."""
 
-    request: dlt645.Request
+    request: dlt645.Request | dlt645_1997.Request
     item: Item
     """What the request reads: an item, or a block."""
     parts: tuple[tuple[int, Meaning], ...]

@@ -4,21 +4,20 @@
     TCP   transaction(2)  protocol 0 (2)  length(2)  unit  function  data...
 
     unit      address of the meter, 1..247; 0 is broadcast
-    function  03H and 04H read registers, 06H and 10H write them; +80H in a refusal
+    function  what is asked, see protocols/modbus_requests.py; +80H in a refusal
 
-The PDU (function and data) is built and parsed by pymodbus; finding a frame in noise, the CRC and
-the matching are ours, because a master knows the length it waits for: a good answer is found
+The PDUs (function and data) are built by pymodbus; finding a frame in noise, the CRC and the
+matching are ours, because a master knows the length it waits for: a good answer is found
 wherever it stands, and one of a wrong unit, function, byte count or echoed register is no answer.
 
 What no RTU master can tell from the bytes, so the caller has to take care:
 - A late answer to a read of as many registers by the same function looks like the answer to this
   read.  Listen until the line is quiet after a timeout.
-- The answer to 06H is a copy of the request, so an echoing converter seems to answer it.  Read back
-  what was written.
+- The answer to 05H and 06H copies the request, as an echoing converter does: read it back.
 - Nobody answers a write to unit 0 (broadcast); its ``reply_size`` is 0.
 
-Supported: functions 03H, 04H, 06H, 10H, as master and (for simulators) as meter.
-Not supported: coils and inputs (01H, 02H, 05H, 0FH), 16H, 17H, files, identification, ASCII.
+Supported: functions 01H to 06H, 0FH, 10H, 17H, 2BH/0EH, as master and (for simulators) as meter.
+Not supported: 16H, files, diagnostics, ASCII.
 
 Source: MODBUS Application Protocol 1.1b3; MODBUS over Serial Line 1.02; MODBUS Messaging on TCP/IP
 Implementation Guide 1.0b.
@@ -30,11 +29,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.bit_message import (
+    ReadCoilsRequest,
+    ReadCoilsResponse,
+    ReadDiscreteInputsRequest,
+    ReadDiscreteInputsResponse,
+    WriteMultipleCoilsRequest,
+    WriteMultipleCoilsResponse,
+    WriteSingleCoilRequest,
+    WriteSingleCoilResponse,
+)
+from pymodbus.pdu.mei_message import ReadDeviceInformationRequest
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
     ReadInputRegistersRequest,
     ReadInputRegistersResponse,
+    ReadWriteMultipleRegistersRequest,
+    ReadWriteMultipleRegistersResponse,
     WriteMultipleRegistersRequest,
     WriteMultipleRegistersResponse,
     WriteSingleRegisterRequest,
@@ -42,6 +54,25 @@ from pymodbus.pdu.register_message import (
 )
 
 from protocols.base import RefusedError, Reply, RequestError, Stray
+from protocols.modbus_identity import MEI_TYPE, PDU_BYTES_MAX, pdu_size
+from protocols.modbus_requests import (
+    BITS,
+    IDENTIFY,
+    READ_COILS,
+    READ_HOLDING,
+    READ_INPUT,
+    READ_INPUTS,
+    WRITE_COIL,
+    WRITE_COILS,
+    WRITE_MANY,
+    WRITE_ONE,
+    WRITE_READ,
+    WRITES,
+    Request,
+    from_pdu,
+    identify,
+    within,
+)
 from protocols.modbus_wire import (
     FRAME_BYTES_MAX,
     REFUSED,
@@ -53,66 +84,19 @@ from protocols.modbus_wire import (
     request_pdu_size,
 )
 
-READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY = 3, 4, 6, 16
-READ_REGISTERS_MAX: Final = 125
-WRITE_REGISTERS_MAX: Final = 123
+__all__ = ["IDENTIFY", "Request", "RtuCodec", "TcpCodec", "identify", "rtu", "tcp"]
+
 _PDUS: Final[dict[int, tuple[type[ModbusPDU], type[ModbusPDU]]]] = {
+    READ_COILS: (ReadCoilsRequest, ReadCoilsResponse),
+    READ_INPUTS: (ReadDiscreteInputsRequest, ReadDiscreteInputsResponse),
     READ_HOLDING: (ReadHoldingRegistersRequest, ReadHoldingRegistersResponse),
     READ_INPUT: (ReadInputRegistersRequest, ReadInputRegistersResponse),
+    WRITE_COIL: (WriteSingleCoilRequest, WriteSingleCoilResponse),
     WRITE_ONE: (WriteSingleRegisterRequest, WriteSingleRegisterResponse),
+    WRITE_COILS: (WriteMultipleCoilsRequest, WriteMultipleCoilsResponse),
     WRITE_MANY: (WriteMultipleRegistersRequest, WriteMultipleRegistersResponse),
+    WRITE_READ: (ReadWriteMultipleRegistersRequest, ReadWriteMultipleRegistersResponse),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request for some registers of one meter.  Raises RequestError if no frame can say it."""
-
-    unit: int
-    """The meter's address; 1..247 by the standard, 248..255 are in use all the same."""
-    function: int
-    """3 (holding registers), 4 (input registers), 6 (write one) or 16 (write several)."""
-    register: int
-    """The first register as on the wire, counted from 0."""
-    count: int = 1
-    """How many registers: 1..125 to read, 1..123 to write."""
-    values: tuple[int, ...] = ()
-    """What to write, 0..65535 each; nothing when reading."""
-
-    def __post_init__(self) -> None:
-        if self.function not in _PDUS:
-            raise RequestError(f"Modbus function {self.function} is not supported; use 3, 4, 6, 16")
-        writes = self.function in (WRITE_ONE, WRITE_MANY)
-        count_max = {WRITE_ONE: 1, WRITE_MANY: WRITE_REGISTERS_MAX}.get(
-            self.function, READ_REGISTERS_MAX
-        )
-        _within("unit", self.unit, 0, 255)
-        _within("register", self.register, 0, 0xFFFF)
-        _within(f"count for function {self.function}", self.count, 1, count_max)
-        _within("last register", self.register + self.count - 1, 0, 0xFFFF)
-        if len(self.values) != (self.count if writes else 0):
-            raise RequestError(
-                f"Modbus function {self.function} on {self.count} register(s) takes"
-                f" {self.count if writes else 'no'} value(s), got {len(self.values)}"
-            )
-        for value in self.values:
-            _within("value", value, 0, 0xFFFF)
-
-    @property
-    def address(self) -> str:
-        """The unit in decimal digits."""
-        return str(self.unit)
-
-    def __str__(self) -> str:
-        verb = "write" if self.values else "read"
-        last = self.register + self.count - 1
-        which = f"register {last}" if self.count == 1 else f"registers {self.register}..{last}"
-        return f"{verb} {which} by function {self.function}"
-
-
-def _within(what: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise RequestError(f"Modbus {what} must be {low}..{high}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +105,7 @@ class _Awaited:
 
     head: bytes
     size: int
+    """Bytes of the whole frame; 0 if only the frame itself tells (function 43)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +140,18 @@ class _Codec(ABC):
 
     def encode(self, request: Request, number: int = 0) -> bytes:
         """The bytes to send.  ``number`` is TCP's transaction identifier, modulo 65536."""
-        pdu_class, _ = _PDUS[request.function]
-        pdu = pdu_class(
-            address=request.register, count=request.count, registers=request.values
-        ).encode()
-        return self._frame(request.unit, bytes([request.function]) + pdu, number)
+        return self._frame(request.unit, _request_pdu(request), number)
 
     def reply_size(self, request: Request) -> int:
-        """Bytes of the reply; 0 for a broadcast write, which nobody answers."""
-        return self._header + _reply_pdu_size(request) + self._trailer
+        """The most bytes of the reply; 0 for a broadcast write, which nobody answers."""
+        return self._header + (_reply_pdu_size(request) or PDU_BYTES_MAX) + self._trailer
 
-    def follow_up(self, request: Request, reply: Reply) -> Request | None:  # noqa: ARG002
-        """Nothing: a Modbus answer is always whole."""
-        return None
+    def follow_up(self, request: Request, reply: Reply) -> Request | None:
+        """The request for further objects of function 43; any other answer is whole."""
+        # A device that names an object it has told already would go on for ever.
+        if not reply.more or reply.data[0] <= request.register:
+            return None
+        return identify(request.unit, request.count, reply.data[0])
 
     def decode(
         self, buffer: bytes, request: Request, number: int = 0
@@ -196,21 +180,22 @@ class _Codec(ABC):
         return None, max(0, len(buffer) - FRAME_BYTES_MAX)
 
     def encode_reply(self, request: Request, data: bytes = b"", number: int = 0) -> bytes:
-        """A meter's answer to ``request``; ``data`` are the registers' bytes, none after a write.
+        """A meter's answer to ``request``: the registers' bytes, the bits packed lowest first, the
+        objects as in modbus_identity; nothing after a write.
 
         Raises RequestError if ``data`` is not what was asked for.
         """
-        expected = 0 if request.values else 2 * request.count
-        if len(data) != expected:
+        expected = request.data_bytes
+        if expected is None:
+            if pdu_size(bytes(5) + data) != 5 + len(data) or len(data) > PDU_BYTES_MAX - 5:
+                raise RequestError(f"the reply to {request} must be whole objects")
+        elif len(data) != expected:
             raise RequestError(f"the reply to {request} has {expected} bytes, got {len(data)}")
-        registers = struct.unpack(f">{len(data) // 2}H", data) or request.values
-        _, pdu_class = _PDUS[request.function]
-        pdu = pdu_class(address=request.register, count=request.count, registers=registers).encode()
-        return self._frame(request.unit, bytes([request.function]) + pdu, number)
+        return self._frame(request.unit, _reply_pdu(request, data), number)
 
     def encode_exception(self, request: Request, code: int, number: int = 0) -> bytes:
         """A meter's refusal of ``request``, for a reason in modbus_wire's ``EXCEPTIONS``."""
-        _within("exception code", code, 1, 255)
+        within("exception code", code, 1, 255)
         pdu = ExceptionResponse(request.function, code)
         return self._frame(request.unit, bytes([pdu.function_code]) + pdu.encode(), number)
 
@@ -224,14 +209,14 @@ class _Codec(ABC):
 
     def _awaited(self, request: Request, number: int) -> tuple[_Awaited, _Awaited]:
         size = _reply_pdu_size(request)
-        if request.values:
+        around = self._header + self._trailer
+        if request.function in WRITES:
             begin = self.encode_reply(request, number=number)
         else:
-            begin = self._begin(request.unit, size, number)
-            begin += bytes([request.function, 2 * request.count])
+            begin = self._begin(request.unit, size, number) + bytes([request.function])
+            begin += bytes([size - 2] if size else [MEI_TYPE, request.count])
         refusal = self._begin(request.unit, 2, number) + bytes([request.function | REFUSED])
-        around = self._header + self._trailer
-        return _Awaited(begin, around + size), _Awaited(refusal, around + 2)
+        return _Awaited(begin, size and around + size), _Awaited(refusal, around + 2)
 
     def _answer(self, buffer: bytes, search: _Search) -> tuple[int, int, int]:
         """Where the first good answer starts and ends (end 0: none), and where one may yet come."""
@@ -240,19 +225,64 @@ class _Codec(ABC):
         start = buffer.find(first)
         while start >= 0:
             for answer in search.awaited:
-                end = start + answer.size
+                head, size = self._fitted(answer, buffer[start : start + FRAME_BYTES_MAX])
+                end = start + size
                 there = buffer[start:end]
-                if len(there) == answer.size:
-                    if there.startswith(answer.head) and self._sound(there):
+                if len(there) == size:
+                    if there.startswith(head) and self._sound(there):
                         return start, end, pending
-                elif there.startswith(answer.head) or answer.head.startswith(there):
+                elif there.startswith(head) or head.startswith(there):
                     pending = min(pending, start)
             start = buffer.find(first, start + 1)
         return nowhere, 0, pending
 
+    def _fitted(self, answer: _Awaited, there: bytes) -> tuple[bytes, int]:
+        """How the answer at the start of ``there`` must begin, and its length as far as known."""
+        if answer.size:
+            return answer.head, answer.size
+        return answer.head, self._header + pdu_size(there[self._header :]) + self._trailer
+
+
+def _request_pdu(request: Request) -> bytes:
+    """Function and data of a request."""
+    pdu: ModbusPDU
+    if request.function == IDENTIFY:
+        pdu = ReadDeviceInformationRequest(request.count, request.register)
+    elif request.function == WRITE_READ:
+        pdu = ReadWriteMultipleRegistersRequest(
+            request.register, request.count, request.write_register, request.values
+        )
+    elif request.function == WRITE_COILS:
+        pdu = WriteMultipleCoilsRequest(request.register, [bool(bit) for bit in request.values])
+    else:
+        pdu = _plain(_PDUS[request.function][0], request, request.values)
+    return bytes([request.function]) + pdu.encode()
+
+
+def _reply_pdu(request: Request, data: bytes) -> bytes:
+    """Function and data of a reply."""
+    if request.function == IDENTIFY:
+        more = 0xFF if data[0] else 0
+        return bytes([IDENTIFY, MEI_TYPE, request.count, 0x80 | min(request.count, 3), more]) + data
+    if request.function in (READ_COILS, READ_INPUTS):
+        return bytes([request.function, len(data)]) + data
+    registers = struct.unpack(f">{len(data) // 2}H", data) or request.values
+    pdu = _plain(_PDUS[request.function][1], request, registers)
+    return bytes([request.function]) + pdu.encode()
+
+
+def _plain(pdu_class: type[ModbusPDU], request: Request, values: tuple[int, ...]) -> ModbusPDU:
+    if request.function in BITS:
+        bits = [bool(bit) for bit in values]
+        return pdu_class(address=request.register, count=request.count, bits=bits)
+    return pdu_class(address=request.register, count=request.count, registers=values)
+
 
 def _reply_pdu_size(request: Request) -> int:
-    return 5 if request.values else 2 + 2 * request.count
+    """Bytes of the PDU of the reply; 0 if only the reply tells."""
+    if request.function in WRITES:
+        return 5
+    return 0 if request.data_bytes is None else 2 + request.data_bytes
 
 
 def _reply(request: Request, pdu: bytes) -> Reply:
@@ -262,21 +292,20 @@ def _reply(request: Request, pdu: bytes) -> Reply:
         raise RefusedError(
             request.address, str(request), pdu[1], meaning, hint, permanent=permanent
         )
-    return Reply(request.address, b"" if request.values else pdu[2:])
+    if request.function == IDENTIFY:
+        return Reply(request.address, pdu[5:], more=pdu[4] == 0xFF)
+    return Reply(request.address, b"" if request.function in WRITES else pdu[2:])
 
 
 def _as_request(unit: int, pdu: bytes) -> Request | None:
-    """The request that a whole PDU is, or None if a meter of ours could not obey it."""
+    """The request that a whole PDU is, or None if no master may send it."""
     if not pdu or len(pdu) != request_pdu_size(pdu):
         return None
-    parsed = _PDUS[pdu[0]][0]()
     try:
-        parsed.decode(pdu[1:])
-        values = tuple(parsed.registers)
-        count = parsed.count or len(values)
-        return Request(unit, pdu[0], parsed.address, count, values)
-    except (ValueError, RequestError):
+        request = from_pdu(unit, pdu)
+    except RequestError:
         return None
+    return request if _request_pdu(request) == pdu else None
 
 
 class RtuCodec(_Codec):
@@ -291,7 +320,7 @@ class RtuCodec(_Codec):
         return crc16(body).to_bytes(2, "little")
 
     def reply_size(self, request: Request) -> int:
-        """Bytes of the reply; 0 for a broadcast write, which nobody answers."""
+        """The most bytes of the reply; 0 for a broadcast write, which nobody answers."""
         return 0 if request.values and request.unit == 0 else super().reply_size(request)
 
     def _stray(self, tail: bytes, search: _Search) -> tuple[Stray, int] | None:
@@ -304,13 +333,14 @@ class RtuCodec(_Codec):
                 late = tail[0] == search.request.unit and not from_master
                 return Stray.LATE if late else Stray.FOREIGN, size
         for answer in search.awaited:
-            if len(tail) >= answer.size and tail.startswith(answer.head[:3]):
-                return Stray.DAMAGED, answer.size
+            head, size = self._fitted(answer, tail)
+            if len(tail) >= size and tail.startswith(head[:3]):
+                return Stray.DAMAGED, size
         return None
 
     def find_request(self, buffer: bytes) -> tuple[Request | None, int]:
         """The first request in ``buffer``, and how many bytes are done with.  Never raises."""
-        for start in range(len(buffer) - 7):
+        for start in range(len(buffer) - 6):
             end = start + 3 + request_pdu_size(buffer[start + 1 :])
             if crc16(buffer[start:end]) == 0:
                 request = _as_request(buffer[start], buffer[start + 1 : end - 2])
@@ -329,6 +359,14 @@ class TcpCodec(_Codec):
 
     def _end(self, body: bytes) -> bytes:  # noqa: ARG002
         return b""
+
+    def _fitted(self, answer: _Awaited, there: bytes) -> tuple[bytes, int]:
+        head, size = super()._fitted(answer, there)
+        if answer.size:
+            return head, size
+        # The header tells the length too; it must agree once all objects are there.
+        length = (size - 6).to_bytes(2, "big") if len(there) >= size else there[4:6]
+        return head[:4] + length + head[6:], size
 
     def _stray(self, tail: bytes, search: _Search) -> tuple[Stray, int] | None:
         size = mbap_size(tail)

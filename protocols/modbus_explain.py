@@ -4,8 +4,7 @@ RTU or TCP, request or reply: found out from the bytes alone.  A right CRC means
 length is right means TCP; request and reply of one function mostly differ in length.  Where they do
 not (06H answers with a copy of the request), both readings are given.
 
-Not supported: several frames in one go; file, diagnostic and identification functions beyond their
-name.
+Not supported: several frames in one go; file and diagnostic functions beyond their name.
 """
 
 import struct
@@ -13,6 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from protocols.explain import Explanation, Row
+from protocols.modbus_identity import NAMES
+from protocols.modbus_requests import COIL_ON, bits
 from protocols.modbus_values import decode_value
 from protocols.modbus_wire import REFUSED, crc16, exception_meaning, frame_sizes, mbap_size
 
@@ -33,6 +34,8 @@ FUNCTIONS: Final = {
     23: "read and write registers",
     43: "encapsulated interface",
 }
+
+_LEVELS: Final = {1: "basic", 2: "regular", 3: "extended", 4: "one object of the"}
 
 ALIKE: Final = (5, 6, 8)
 """Functions whose reply is a copy of the request."""
@@ -157,10 +160,14 @@ def _explain_pdu(frame: _Frame, end: int) -> None:
     if kind == "refusal":
         code = frame.take(1, "exception", lambda code: "{}; {}".format(*exception_meaning(code)))
         frame.facts |= {"exception": code, "meaning": exception_meaning(code)[0]}
-    elif kind and function in (3, 4, 6, 16):
+    elif kind and function in (3, 4, 6, 16, 23):
         _explain_registers(frame, function, kind, end)
+    elif kind and function in (1, 2, 5, 15):
+        _explain_bits(frame, function, kind, end)
+    elif kind and function == 43:
+        _explain_identity(frame, kind, end)
     else:
-        if kind is None and function in (1, 2, 3, 4, 5, 6, 15, 16):
+        if kind is None and function in (1, 2, 3, 4, 5, 6, 15, 16, 23):
             frame.fail(f"{len(pdu)} bytes from the function on are neither request nor reply")
         frame.take(end - frame.position, "data", f"of a {kind}" if kind else "not known here")
 
@@ -190,6 +197,9 @@ def _explain_registers(frame: _Frame, function: int, kind: str, end: int) -> Non
         frame.facts["register"] = first
     if function == 16 or kind == "request":
         frame.facts["count"] = frame.take(2, "count", "{} registers".format)
+    if function == 23 and kind == "request":
+        first = frame.take(2, "register to write", "the first, counted from 0: {}".format)
+        frame.take(2, "count to write", "{} registers".format)
     if function != 6 and frame.position < end:
         size = frame.take(1, "byte count", "{} bytes of registers follow".format)
         if function == 16 and size != 2 * int(str(frame.facts["count"])):
@@ -200,6 +210,42 @@ def _explain_registers(frame: _Frame, function: int, kind: str, end: int) -> Non
         frame.take(2, f"register {number}", _numbers(data[at : at + 2], data[at + 2 : at + 4]))
     if data:
         frame.facts["registers"] = list(struct.unpack(f">{len(data) // 2}H", data))
+
+
+def _explain_bits(frame: _Frame, function: int, kind: str, end: int) -> None:
+    if function in (5, 15) or kind == "request":
+        frame.facts["register"] = frame.take(2, "bit", "the first, counted from 0: {}".format)
+    if function == 5:
+        frame.take(2, "value", lambda value: "on" if value == COIL_ON else "off")
+    elif function == 15 or kind == "request":
+        frame.facts["count"] = frame.take(2, "count", "{} bits".format)
+    if frame.position < end:
+        frame.take(1, "byte count", "{} bytes of bits follow".format)
+        data = frame.data[frame.position : end]
+        for at, byte in enumerate(data):
+            frame.take(1, f"bits +{8 * at}..", f"{byte:08b}, the lowest bit first on the right")
+        # A reply does not say how many bits of its last byte count.
+        frame.facts["bits"] = list(bits(data, 8 * len(data)))
+
+
+def _explain_identity(frame: _Frame, kind: str, end: int) -> None:
+    frame.take(1, "MEI type", "device identification")
+    frame.take(1, "what", lambda what: f"{_LEVELS.get(what, 'unknown')} identification")
+    if kind == "request":
+        frame.facts["register"] = frame.take(1, "object", "the first: {}".format)
+        return
+    frame.take(1, "conformity", "what the device can be asked for")
+    frame.take(1, "more follows", lambda more: "yes, ask again" if more == 0xFF else "no")
+    frame.take(1, "next object", "number {}".format)
+    frame.take(1, "objects", "{} follow".format)
+    found: dict[str, str] = {}
+    while frame.position < end:
+        number = frame.take(1, "object", lambda number: dict(enumerate(NAMES)).get(number, ""))
+        size = frame.take(1, "length", "{} bytes".format)
+        text = frame.data[frame.position : min(end, frame.position + size)]
+        found[str(number)] = text.decode("ascii", "backslashreplace")
+        frame.take(len(text), "text", found[str(number)])
+    frame.facts["objects"] = found
 
 
 def _numbers(this: bytes, following: bytes) -> str:

@@ -9,8 +9,8 @@ registers is the maker's choice.  Two orders describe all four layouts of a 32-b
     little      big         B A  D C
     little      little      D C  B A
 
-Not supported: mod-10000 integers, texts, and a meter's own marks for "no value" (7FFFH and the
-like): those belong into its profile.
+Not supported: mod-10000 integers; texts (see modbus_texts); a meter's own marks for "no value"
+(7FFFH and the like): its profile names them, and compares them with ``pattern``.
 """
 
 import math
@@ -35,8 +35,11 @@ _STRUCTS: Final = {
 _SIZES: Final = {name: layout.size for name, layout in _STRUCTS.items()} | {
     "bcd16": 2,
     "bcd32": 4,
+    "bcd48": 6,
     "bcd64": 8,
 }
+NAN: Final = -1
+"""Stands for every pattern that is no number."""
 TYPES: Final = tuple(_SIZES)
 """The names of all types a register value may have."""
 
@@ -85,6 +88,22 @@ def encode_value(
     if len(data) != size:
         raise RequestError(f"{value} has too many digits for a value of type {type_name}")
     return _reordered(data, byte_order, word_order)
+
+
+def pattern(data: bytes, byte_order: Order = "big", word_order: Order = "big") -> int:
+    """The bits of a value, as manuals print them: 8000H, whatever its type makes of them."""
+    return int.from_bytes(_reordered(data, byte_order, word_order), "big")
+
+
+def absent_pattern(mark: int | str, type_name: str) -> int | None:
+    """``pattern`` of a mark for "no value" as a profile has it, or None if the type has no such.
+
+    A number of 16 bits takes FFFFH as well as -1.  Floats have only "nan", whose bits vary.
+    """
+    bits = 8 * _size_bytes(type_name)
+    if type_name.startswith("f") or isinstance(mark, str):
+        return NAN if mark == "nan" and type_name.startswith("f") else None
+    return mark % (1 << bits) if -(1 << bits - 1) <= mark < 1 << bits else None
 
 
 def to_fixed(value: int | float, decimals: int) -> int:

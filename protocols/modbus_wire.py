@@ -9,11 +9,15 @@ Implementation Guide 1.0b.
 
 from typing import Final
 
+from protocols.modbus_identity import MEI_TYPE, pdu_size
+
 REFUSED: Final = 0x80
 """Added to the function in a refusal."""
 FRAME_BYTES_MAX: Final = 267
 """The longest frame on a line: DL/T 645's 12 bytes around 255 of data; Modbus RTU ends at 256,
 Modbus TCP at 260."""
+
+_REFUSABLE: Final = (1, 2, 3, 4, 5, 6, 8, 15, 16, 23, 43)
 
 # Code: name (Application Protocol §7), what to do, whether asking again is pointless.
 EXCEPTIONS: Final[dict[int, tuple[str, str, bool]]] = {
@@ -67,28 +71,40 @@ def frame_sizes(head: bytes) -> tuple[tuple[int, bool], ...]:
         return ()
     function = head[1]
     if function & REFUSED:
-        return ((5, False),) if function & ~REFUSED in (1, 2, 3, 4, 5, 6, 8, 15, 16) else ()
+        return ((5, False),) if function & ~REFUSED in _REFUSABLE else ()
+    reply: tuple[tuple[int, bool], ...] = ()
+    request: tuple[tuple[int, bool], ...] = ()
+    if function in (1, 2, 3, 4, 23) and (function < 3 or head[2] % 2 == 0):
+        # Registers have two bytes each, so their replies have an even byte count.
+        reply = ((5 + head[2], False),)
+    if function in (5, 6, 8, 15, 16):
+        reply = ((8, False),)
+    if function == 43 and head[2] == MEI_TYPE:
+        reply, request = ((3 + pdu_size(head[1:]), False),), ((7, True),)
     if function in (1, 2, 3, 4):
-        # Registers have two bytes each, so the reply to 03H and 04H has an even byte count.
-        reply = ((5 + head[2], False),) if function < 3 or head[2] % 2 == 0 else ()
-        return tuple(sorted(((8, True), *reply)))
-    if function in (5, 6, 8):
-        return ((8, False),)
-    if function in (15, 16):
-        return ((8, False), (9 + head[6], True)) if len(head) > 6 else ((8, False),)
-    return ()
+        request = ((8, True),)
+    count_at = {15: 6, 16: 6, 23: 10}.get(function, 0)
+    if count_at and len(head) > count_at:
+        request = ((count_at + 3 + head[count_at], True),)
+    return tuple(sorted((*reply, *request)))
 
 
 def request_pdu_size(pdu: bytes) -> int:
-    """Bytes of the request PDU (03H, 04H, 06H, 10H) that begins with ``pdu``, or 0 if it is none.
+    """Bytes of the request PDU that begins with ``pdu``, or 0 if it is none.
 
-    Source: Application Protocol §6.3, §6.4, §6.6, §6.12.
+    Source: Application Protocol §6.1 to §6.6, §6.11, §6.12, §6.17, §6.21.
     """
-    if pdu[:1] in (b"\x03", b"\x04", b"\x06"):
-        return 5
-    if pdu[:1] != b"\x10" or len(pdu) < 6 or pdu[5] != 2 * int.from_bytes(pdu[3:5], "big"):
+    if not pdu:
         return 0
-    return 6 + pdu[5]
+    if pdu[0] in (1, 2, 3, 4, 5, 6):
+        return 5
+    if pdu[0] == 43:
+        return 4 if pdu[1:2] == bytes([MEI_TYPE]) else 0
+    at = {15: 5, 16: 5, 23: 9}.get(pdu[0], 0)
+    if not at or len(pdu) <= at:
+        return 0
+    count = int.from_bytes(pdu[at - 2 : at], "big")
+    return at + 1 + pdu[at] if pdu[at] == ((count + 7) // 8 if pdu[0] == 15 else 2 * count) else 0
 
 
 def mbap_size(tail: bytes) -> int:

@@ -10,11 +10,19 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Codec, RequestError
-from protocols.dlt645_items import find
 from protocols.exchanges import Exchange, ItemSource, RegisterSource
-from protocols.planner import Layout, Timing, plan_items, plan_registers
+from protocols.identify import Sign
+from protocols.planner import (
+    DIALECT_1997,
+    DIALECT_2007,
+    Dialect,
+    Layout,
+    Timing,
+    plan_items,
+    plan_registers,
+)
 
 _MODBUS_DELAY_S = 0.05
 _DLT645_DELAY_S = 0.1
@@ -47,7 +55,7 @@ class Profile(ABC):
     """One meter model."""
 
     protocol: ClassVar[str]
-    """``dlt645-2007`` or ``modbus``."""
+    """``dlt645-2007``, ``dlt645-1997`` or ``modbus``."""
     _delay_s: ClassVar[float]
 
     name: str
@@ -122,6 +130,7 @@ class Dlt645Profile(Profile):
     """A meter model that speaks DL/T 645-2007."""
 
     protocol = "dlt645-2007"
+    dialect: ClassVar[Dialect] = DIALECT_2007
     _delay_s = _DLT645_DELAY_S
 
     sources: Mapping[str, ItemSource]
@@ -130,6 +139,8 @@ class Dlt645Profile(Profile):
     """How many tariffs (费率) the meter has."""
     blocks: bool
     """Whether the meter knows blocks at all."""
+    padding: str
+    """What stands in address pairs that the meter does not use: ``00`` or ``AA``."""
 
     @property
     def points(self) -> tuple[str, ...]:
@@ -157,19 +168,52 @@ class Dlt645Profile(Profile):
         for name in (FREEZE_TIME, *self.freeze_points):
             source = self.sources[name]
             # The last pair counts the days back: 01 is the newest.
-            item = find(f"{source.item.di[:6]}{back:02X}")
+            item = self.dialect.find(f"{source.item.di[:6]}{back:02X}")
             if item is not None:
                 wanted.append(replace(source, item=item))
         timing = Timing(self.line.character_s, self._delay_s)
-        return plan_items(address, wanted, frozenset(), timing, tariffs=self.tariffs, blocks=False)
+        return plan_items(
+            self.dialect,
+            self._padded(address),
+            wanted,
+            frozenset(),
+            timing,
+            tariffs=self.tariffs,
+            blocks=False,
+        )
 
     def _exchanges(
         self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
     ) -> tuple[Exchange, ...]:
         wanted = [self.sources[point] for point in points]
         return plan_items(
-            address, wanted, refused, timing, tariffs=self.tariffs, blocks=self.blocks
+            self.dialect,
+            self._padded(address),
+            wanted,
+            refused,
+            timing,
+            tariffs=self.tariffs,
+            blocks=self.blocks,
         )
+
+    def _padded(self, address: str) -> str:
+        """``address`` as this model pads it; the last pair stays, lest all meters be meant."""
+        unused = 0
+        while unused < len(address) - 2 and address[unused : unused + 2] == "00":
+            unused += 2
+        return self.padding * (unused // 2) + address[unused:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldDlt645Profile(Dlt645Profile):
+    """A meter model that speaks DL/T 645-1997."""
+
+    protocol = "dlt645-1997"
+    dialect: ClassVar[Dialect] = DIALECT_1997
+
+    def codec(self, *, tcp: bool = False) -> Codec[Any]:  # noqa: ARG002
+        """The older frames' contents, whatever carries them."""
+        return dlt645_1997
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +226,8 @@ class ModbusProfile(Profile):
     sources: Mapping[str, RegisterSource]
     """Where each point stands, by name."""
     layout: Layout
+    signs: tuple[Sign, ...] = ()
+    """How to know the model (protocols/identify.py); none if nothing is known."""
 
     @property
     def points(self) -> tuple[str, ...]:

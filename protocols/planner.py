@@ -11,11 +11,11 @@ only what is really refused is left out; ranges that hold none of it grow togeth
 Source: the frame lengths of DL/T 645-2007 §5.2 and MODBUS over Serial Line 1.02 §2.5.1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, dlt645_1997_items, modbus
 from protocols.dlt645_items import Item, find
 from protocols.exchanges import (
     ItemExchange,
@@ -25,8 +25,8 @@ from protocols.exchanges import (
     register_spans,
 )
 
-_READ_645_BYTES = 2 * (4 + 12 + 4)
-"""Request and reply of an item without its value: wake-up bytes, frame, identifier."""
+_READ_645_BYTES = 2 * (4 + 12)
+"""Request and reply of an item without identifier and value: wake-up bytes, frame."""
 _READ_MODBUS_BYTES = 8 + 5
 """Request and reply of an RTU read without the registers."""
 
@@ -44,7 +44,26 @@ class Timing:
         return self.turnaround_s + size_bytes * self.character_s
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One of the two DL/T 645: how an item is found by its identifier, and how it is asked for."""
+
+    year: int
+    di_bytes: int
+    find: Callable[[str], Item | None]
+    read: Callable[[str, str], dlt645.Request | dlt645_1997.Request]
+
+    def read_bytes(self, item: Item, tariffs: int) -> int:
+        """Request and reply of a read of ``item``, together."""
+        return _READ_645_BYTES + 2 * self.di_bytes + (item.size(tariffs) or 0)
+
+
+DIALECT_2007 = Dialect(2007, 4, find, dlt645.read)
+DIALECT_1997 = Dialect(1997, 2, dlt645_1997_items.find, dlt645_1997.read)
+
+
 def plan_items(
+    dialect: Dialect,
     address: str,
     wanted: Sequence[ItemSource],
     refused: AbstractSet[str],
@@ -59,50 +78,46 @@ def plan_items(
     """
     groups: dict[str, list[ItemSource]] = {}
     for source in wanted:
-        block = _block(source.item, tariffs) if blocks else None
+        block = _block(dialect, source.item, tariffs) if blocks else None
         usable = block is not None and block.di not in refused
         groups.setdefault(block.di if block and usable else source.item.di, []).append(source)
     exchanges = []
     for key, group in groups.items():
         singles = list({source.item.di: source.item for source in group}.values())
-        block = find(key)
-        if (
-            block
-            and block not in singles
-            and _cost_s([block], tariffs, timing) < _cost_s(singles, tariffs, timing)
-        ):
-            exchanges.append(_item_exchange(address, block, group))
-            continue
+        block = dialect.find(key)
+        if block and block not in singles:
+            block_s = timing.exchange_s(dialect.read_bytes(block, tariffs))
+            singles_s = (timing.exchange_s(dialect.read_bytes(i, tariffs)) for i in singles)
+            if block_s < sum(singles_s):
+                exchanges.append(_item_exchange(dialect, address, block, group))
+                continue
         exchanges += [
-            _item_exchange(address, item, [s for s in group if s.item.di == item.di])
+            _item_exchange(dialect, address, item, [s for s in group if s.item.di == item.di])
             for item in singles
             if item.di not in refused
         ]
     return tuple(exchanges)
 
 
-def _block(item: Item, tariffs: int) -> Item | None:
+def _block(dialect: Dialect, item: Item, tariffs: int) -> Item | None:
     """The block that ``item`` can be read by, if the place of its value there is known."""
     if item.block is None or item.index is None:
         return None
-    block = find(item.block)
+    block = dialect.find(item.block)
     if block is None or block.over is None or block.size(tariffs) is None:
         return None
     values = block.over.groups(tariffs) * len(block.fields)
     return block if item.index + len(item.fields) <= values else None
 
 
-def _cost_s(items: Iterable[Item], tariffs: int, timing: Timing) -> float:
-    sizes = (_READ_645_BYTES + (item.size(tariffs) or 0) for item in items)
-    return sum(timing.exchange_s(size) for size in sizes)
-
-
-def _item_exchange(address: str, read: Item, group: Sequence[ItemSource]) -> ItemExchange:
+def _item_exchange(
+    dialect: Dialect, address: str, read: Item, group: Sequence[ItemSource]
+) -> ItemExchange:
     def number(source: ItemSource) -> int:
         return source.number + (0 if source.item.di == read.di else source.item.index or 0)
 
     parts = tuple((number(source), source.meaning) for source in group)
-    return ItemExchange(dlt645.read(address, read.di), read, parts)
+    return ItemExchange(dialect.read(address, read.di), read, parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 VALUE_TYPES = Literal[
-    "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bcd16", "bcd32", "bcd64"
-]
+    "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bcd16", "bcd32", "bcd48", "bcd64",
+    "ascii", "hex", "ymdhms", "ymdwhms",
+]  # fmt: skip
+ABSENT = int | Literal["nan"]
 ORDER = Literal["big", "little"]
 FUNCTION = Literal[3, 4]
 REGISTER = Annotated[int, Field(ge=0, le=0xFFFF)]
@@ -43,7 +45,11 @@ class HeadTable(Table):
 
     model: str = Field(min_length=1, description='the model as on its label, like "SDM630"')
     manufacturer: str = Field(min_length=1, description='who makes it, like "Eastron"')
-    protocol: Literal["dlt645-2007", "modbus"] = Field(description="what the meter speaks")
+    like: str = Field("", description="the model whose file says what this one does not")
+    without: list[str] = Field([], description="points of that model which this one lacks")
+    protocol: Literal["dlt645-2007", "dlt645-1997", "modbus"] = Field(
+        description="what the meter speaks"
+    )
     default_points: list[str] = Field(
         min_length=1, description="the points polled when the configuration names none"
     )
@@ -51,6 +57,7 @@ class HeadTable(Table):
     dlt645: dict[str, Any] = Field({}, description="a table for DL/T 645 meters")
     modbus: dict[str, Any] = Field({}, description="a table for Modbus meters")
     points: dict[str, Any] = Field(min_length=1, description="the table of points and their places")
+    identify: list[dict[str, Any]] = Field([], description="tables, one for each sign of the model")
 
 
 class LineTable(Table):
@@ -68,13 +75,20 @@ class LineTable(Table):
 class Dlt645Table(Table):
     """``[dlt645]``: how the meter is configured; every key may be left out."""
 
-    tariffs: int = Field(4, ge=1, le=63, description="how many tariffs the meter has (04000204)")
+    tariffs: int = Field(
+        4, ge=1, le=63, description="how many tariffs the meter has (04000204; 1997: C313)"
+    )
     blocks: bool = Field(True, description="false if the meter refuses all blocks")
+    padding: Literal["00", "AA"] = Field(
+        "00", description="what fills address digits that the meter does not use"
+    )
     freezes: int = Field(
         0, ge=0, le=62, description="how many daily freezes (0506) the meter keeps, at most 62"
     )
-    freeze_points: list[str] = Field(
-        [], description="the points ending in _daily_freeze that are collected every day"
+    freeze_points: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="the points ending in _daily_freeze that are collected every day",
     )
 
 
@@ -89,6 +103,33 @@ class ModbusTable(Table):
     readable: list[SPAN] = Field(
         [], description="[first, last] of registers that may be read together, with their gaps"
     )
+    absent: dict[VALUE_TYPES, ABSENT] = Field(
+        {},
+        description='by type the raw number that means no value, like { i16 = 0x7FFF }, or "nan"',
+    )
+
+
+class IdentifyTable(Table):
+    """``[[identify]]``: one sign by which the model is known; all of them must hold."""
+
+    register_: REGISTER | None = Field(
+        None, alias="register", description="the register to look at"
+    )
+    object_: Annotated[int, Field(ge=0, le=255)] | None = Field(
+        None, alias="object", description="the object of function 43 to look at: 0 is the maker"
+    )
+    function: FUNCTION | None = Field(None, description="3 for holding, 4 for input registers")
+    type: VALUE_TYPES = Field("u16", description="how the value stands in its registers")
+    registers: int = Field(0, ge=0, le=125, description="how many registers a text takes")
+    bits: list[Annotated[int, Field(ge=0, le=63)]] = Field(
+        [], description="the bits that are looked at, lowest first, like [8, 9]"
+    )
+    values: list[int] = Field([], description="the raw numbers that it may be")
+    between: list[int] = Field(
+        [], max_length=2, description="[lowest, highest] raw number that it may be"
+    )
+    text: str = Field("", description="what it must contain, in any case of letters")
+    unit: bool = Field(False, description="true if it must be the meter's own address")
 
 
 class Entry(Table):
@@ -107,10 +148,13 @@ class ItemEntry(Entry):
     """A point of a DL/T 645 meter."""
 
     di: str = Field(
-        pattern="^[0-9A-Fa-f]{8}$",
-        description='the data identifier as printed, DI3 first, like "00010000"',
+        pattern="^([0-9A-Fa-f]{4}){1,2}$",
+        description='the data identifier as printed, like "00010000" (1997: "9010")',
     )
     field: int = Field(0, ge=0, description="which value of the item, from 0")
+    decimals: int | None = Field(
+        None, ge=0, le=9, description="digits behind the point, where the meter has others"
+    )
 
 
 class RegisterEntry(Entry):
@@ -125,7 +169,13 @@ class RegisterEntry(Entry):
     scale: Annotated[Decimal, Field(strict=False)] = Field(
         Decimal(1), description="raw number x scale = value in the unit, like 0.1"
     )
-    absent: int | None = Field(None, description="the raw number that means: no value")
+    registers: int = Field(0, ge=0, le=125, description="how many registers a text takes")
+    absent: ABSENT | list[ABSENT] | None = Field(
+        None, description='the raw number that means: no value; several in a list; "nan" for floats'
+    )
+    folded: bool = Field(
+        False, description="true for a power factor that counts on to 2 where the current leads"
+    )
 
 
 def read_toml(data: bytes) -> dict[str, Any]:
@@ -142,11 +192,31 @@ def read_toml(data: bytes) -> dict[str, Any]:
         raise ValueError("its brackets are nested too deep") from error
 
 
+def filled_up(raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """``raw`` with what only ``base`` has: keys, and keys in tables; ``without`` leaves points out.
+
+    Raises ValueError where ``without`` names no point of ``base``.
+    """
+    merged = dict(base)
+    points = base.get("points")
+    known = dict(points) if isinstance(points, dict) else {}
+    without = raw.get("without")
+    for name in without if isinstance(without, list) else []:
+        if not isinstance(name, str) or name not in known:
+            raise ValueError(f"without: {name!r} is not in the [points] of {raw['like']}")
+        del known[name]
+    merged["points"] = known
+    for key, value in raw.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merged[key] | value if both else value
+    return merged
+
+
 T = TypeVar("T", bound=Table)
 
 
 def check(
-    form: type[T], found: Mapping[str, Any], place: tuple[str, ...], problems: list[str]
+    form: type[T], found: Mapping[str, Any], place: tuple[str | int, ...], problems: list[str]
 ) -> T | None:
     """``found`` as a ``form``, or None; what is wrong with it is added to ``problems``."""
     try:
@@ -157,7 +227,7 @@ def check(
         return None
 
 
-def _sentence(form: type[Table], place: tuple[str, ...], detail: Mapping[str, Any]) -> str:
+def _sentence(form: type[Table], place: tuple[str | int, ...], detail: Mapping[str, Any]) -> str:
     """One problem: where, what was found, what to write instead."""
     loc: tuple[str | int, ...] = detail["loc"]
     where = key_path(*place, *loc)

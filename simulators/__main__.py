@@ -1,5 +1,8 @@
 """``taiqu simulate``: one meter, or a whole area of them, on pseudo terminals or TCP ports.
 
+``--faults late=0.02,bit_errors=1e-4`` or ``--faults all`` puts faults on every line; they and the
+customers follow from ``--seed``.
+
 A line per port says where it is, once it can be opened.  While it runs, orders are read from
 standard input and answered on standard output, a line each:
 
@@ -10,13 +13,14 @@ standard input and answered on standard output, a line each:
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from simulators.area import PROFILES, Area, AreaError, build_area, demo_area, load_area
+from simulators.faults import Faults, FaultsError
 from simulators.server import PortError, Server
 
 DLT645_MODELS = {"1": "dlt645-2007-single-phase", "3": "dlt645-2007-three-phase"}
@@ -46,6 +50,7 @@ class Options:
     baud: int | None
     parity: str | None
     delay_ms: int
+    faults: Faults
     seed: int
 
     @property
@@ -92,7 +97,8 @@ def _described(options: Options) -> Area:
 
 def _serve(server: Server, area: Area, options: Options) -> None:
     """Open the ports, and say where they are."""
-    for line in area.lines:
+    for sound in area.lines:
+        line = replace(sound, faults=sound.faults.together(options.faults))
         if options.tcp:
             host, port = options.tcp
             baud = None if options.modbus_tcp else options.baud
@@ -113,6 +119,14 @@ def _host_and_port(_context: object, _option: object, text: str | None) -> tuple
     if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"{text!r} is no address; write HOST:PORT, as in 127.0.0.1:1502")
     return host.strip("[]"), int(port)
+
+
+def _faults(_context: object, _option: object, text: str) -> Faults:
+    """Raises BadParameter if ``text`` names no faults."""
+    try:
+        return Faults.parse(text)
+    except FaultsError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _check(options: Options) -> None:
@@ -150,6 +164,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--baud", type=int, help="The meters' baud rate; on raw TCP it paces the replies.")
 @click.option("--parity", type=click.Choice(["N", "E", "O"]), help="The meters' parity.")
 @click.option("--delay-ms", type=click.IntRange(0, 5000), default=40, help="Reply delay.")
+@click.option("--faults", default="", callback=_faults, metavar="SPEC", help="Of every line.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, other customers.")
 def main(**arguments: Any) -> None:
     """Be a meter, or a whole area of them, until stopped.

@@ -15,35 +15,33 @@ An area is a TOML file::
     daily_kwh = 9
     baud = 2400                             # else as the profile says; so with parity
     delay_ms = 40
+    faults = "late=0.02,babble=0.001"       # see simulators.faults; a [[line]] takes them, too
 
-``demo_area`` is a small area without a file.  The same seed gives the same customers, for ever.
+``MeterTable`` says what else a meter may do.  ``demo_area`` is a small area without a file.  The
+same seed gives the same customers and the same faults, for ever.
 
 Not supported: line losses and an area meter.
 """
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from random import Random
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from protocols.base import Value
-from protocols.model import ModbusProfile, Profile
+from protocols.model import Profile
 from protocols.profile import SHIPPED, ProfileError, load
-from simulators.dlt645_meter import DLT645Meter
-from simulators.household import Household
-from simulators.line import Line
-from simulators.load import Kind
-from simulators.meter import Meter, Settings
-from simulators.modbus_meter import ModbusMeter
+from simulators.area_meter import AreaMeter, MeterTable, Name, Table, make_meter
+from simulators.faults import NONE, Faults, FaultsError, FaultyLine
+from simulators.line import Line, Pair
 
 PROFILES = SHIPPED
 """Where the meter models are."""
-
-Name = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
 
 
 class AreaError(Exception):
@@ -54,57 +52,21 @@ class AreaError(Exception):
         self.problems = tuple(problems)
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class MeterTable(_Table):
-    """``[[line.meter]]``."""
-
-    asset: Name
-    profile: str = Field(min_length=1)
-    address: str
-    kind: Kind = Field(Kind.HOME, strict=False)
-    daily_kwh: int = Field(9, ge=1, le=500)
-    baud: int | None = Field(None, ge=50, le=4_000_000)
-    parity: Literal["N", "E", "O"] | None = None
-    delay_ms: int = Field(40, ge=0, le=5000)
-    preamble: int = Field(4, ge=0, le=20)
-    data_bytes_max: int = Field(200, ge=16, le=200)
-    blocks: bool = True
-
-
-class LineTable(_Table):
+class LineTable(Table):
     """``[[line]]``."""
 
     name: Name
     tcp: bool = False
     """Its Modbus meters speak Modbus TCP: no pair, but a network."""
+    faults: str = ""
     meter: list[MeterTable] = Field(min_length=1)
 
 
-class AreaTable(_Table):
+class AreaTable(Table):
     """The file."""
 
     seed: int = 1
     line: list[LineTable] = Field(min_length=1)
-
-
-@dataclass(frozen=True, slots=True)
-class AreaMeter:
-    """One meter of an area: what a configuration needs to know of it, and what stands behind it."""
-
-    asset: str
-    profile: Profile
-    address: str
-    settings: Settings
-    household: Household
-    meter: Meter
-
-    def truth(self, now: float) -> dict[str, Value]:
-        """What it would show if it had enough digits, for every point of its profile it has."""
-        exact = self.household.truth(now)
-        return {point: exact[point] for point in self.profile.points if point in exact}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +75,16 @@ class AreaLine:
 
     name: str
     meters: tuple[AreaMeter, ...]
+    faults: Faults = NONE
+    seed: str = ""
 
-    def open(self) -> Line:
-        """The pair itself, to be spoken to."""
-        return Line([meter.meter for meter in self.meters])
+    def open(self) -> Pair:
+        """The pair itself, to be spoken to; its faults begin anew."""
+        line = Line([meter.meter for meter in self.meters])
+        meters = {meter.meter.address: meter.faults for meter in self.meters if meter.faults}
+        if not self.faults and not meters:
+            return line
+        return FaultyLine(line, self.faults, Random(self.seed), meters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,58 +163,63 @@ def build_area(raw: Mapping[str, Any], profiles: Path, place: str) -> Area:
         table = AreaTable.model_validate(raw)
     except ValidationError as error:
         raise AreaError(place, [_problem(one) for one in error.errors()]) from error
-    problems: list[str] = []
-    models: dict[str, Profile] = {}
-    for name in sorted({meter.profile for line in table.line for meter in line.meter}):
+    builder = _Builder(table.seed, profiles)
+    lines = tuple(builder.line(line) for line in table.line)
+    if builder.problems:
+        raise AreaError(place, builder.problems)
+    return Area(lines)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Makes meters and lines of their tables, and gathers what is wrong with these."""
+
+    seed: int
+    profiles: Path
+    problems: list[str] = field(default_factory=list)
+    _models: dict[str, Profile | None] = field(default_factory=dict)
+    _assets: set[str] = field(default_factory=set)
+
+    def line(self, table: LineTable) -> AreaLine:
+        """The line with those of its meters that are right."""
+        where = f"line {table.name}"
+        meters = [self._meter(meter, where, tcp=table.tcp) for meter in table.meter]
+        faults = self._faults(table.faults, where)
+        there = tuple(meter for meter in meters if meter)
+        return AreaLine(table.name, there, faults, f"{self.seed}/{table.name}")
+
+    def _meter(self, table: MeterTable, where: str, *, tcp: bool) -> AreaMeter | None:
+        where = f"{where}, meter {table.asset}"
+        if table.asset in self._assets:
+            self.problems.append(f"{where}: asset {table.asset} is already taken; choose another")
+        self._assets.add(table.asset)
+        faults = self._faults(table.faults, where)
+        model = self._model(table.profile)
+        if model is None:
+            return None
+        if problem := model.check_address(table.address):
+            self.problems.append(f"{where}: address {problem}")
+            return None
+        if unknown := [point for point in table.refuses if point not in model.points]:
+            self.problems.append(f"{where}: refuses {', '.join(unknown)}: no points of its model")
+            return None
+        return make_meter(table, model, self.seed, faults, tcp=tcp)
+
+    def _model(self, name: str) -> Profile | None:
+        if name not in self._models:
+            self._models[name] = None
+            try:
+                self._models[name] = load(self.profiles / f"{name}.toml")
+            except ProfileError as error:
+                self.problems += [f"profile {name}: {problem}" for problem in error.problems]
+        return self._models[name]
+
+    def _faults(self, text: str, where: str) -> Faults:
         try:
-            models[name] = load(profiles / f"{name}.toml")
-        except ProfileError as error:
-            problems += [f"profile {name}: {problem}" for problem in error.problems]
-    lines = []
-    assets: set[str] = set()
-    for line in table.line:
-        meters = []
-        for meter in line.meter:
-            where = f"line {line.name}, meter {meter.asset}"
-            if meter.asset in assets:
-                problems.append(f"{where}: asset {meter.asset} is already taken; choose another")
-            assets.add(meter.asset)
-            model = models.get(meter.profile)
-            problem = model.check_address(meter.address) if model else None
-            if problem:
-                problems.append(f"{where}: address {problem}")
-            elif model:
-                meters.append(_meter(meter, model, table.seed, tcp=line.tcp))
-        lines.append(AreaLine(line.name, tuple(meters)))
-    if problems:
-        raise AreaError(place, problems)
-    return Area(tuple(lines))
-
-
-def _meter(table: MeterTable, profile: Profile, seed: int, *, tcp: bool) -> AreaMeter:
-    household = Household(
-        f"{seed}/{table.asset}",
-        kind=table.kind,
-        phases=3 if "voltage_l2n" in profile.points else 1,
-        daily_wh=table.daily_kwh * 1000,
-    )
-    settings = Settings(table.baud or profile.line.baud, table.parity or profile.line.parity)
-    delay_s = table.delay_ms / 1000
-    meter: Meter
-    if isinstance(profile, ModbusProfile):
-        unit = int(table.address)
-        meter = ModbusMeter(unit, household, profile, settings=settings, delay_s=delay_s, tcp=tcp)
-    else:
-        meter = DLT645Meter(
-            table.address,
-            household,
-            settings=settings,
-            delay_s=delay_s,
-            preamble=table.preamble,
-            data_bytes_max=table.data_bytes_max,
-            blocks=table.blocks,
-        )
-    return AreaMeter(table.asset, profile, table.address, settings, household, meter)
+            return Faults.parse(text)
+        except FaultsError as error:
+            self.problems.append(f"{where}: faults: {error}")
+            return NONE
 
 
 def _problem(error: ErrorDetails) -> str:

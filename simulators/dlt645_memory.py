@@ -10,6 +10,7 @@ identifiers are "no such data", as on many a cheap meter.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from enum import StrEnum
 
 from protocols.dlt645_items import Item, find
 from simulators.household import Household, in_steps
@@ -18,6 +19,15 @@ from simulators.load import TARIFFS, Kind
 DAILY_FREEZES = 62
 SEPARATOR = b"\xaa"
 """Between the items of a whole freeze record, as the filed extension has it."""
+
+
+class Absent(StrEnum):
+    """What stands in a block for a phase or tariff that a meter does not have."""
+
+    FF = "FF"
+    ZERO = "00"
+    SHORT = "short"  # nothing: the block ends before it
+
 
 Entries = Sequence[int | str | None]
 """What the fields of an item hold; None is shown as FF: not there."""
@@ -52,13 +62,16 @@ _FACTS: dict[str, int | str | None] = {
 
 
 class Memory:
-    """The items of one meter.  ``address`` is its communication address."""
+    """The items of one meter.  ``address`` is its communication address, ``number`` its own."""
 
-    def __init__(self, household: Household, address: str) -> None:
+    def __init__(
+        self, household: Household, address: str, number: str, absent: Absent = Absent.FF
+    ) -> None:
         self._household = household
+        self._absent = absent
         self._facts: dict[str, int | str | None] = _FACTS | {
             "04000401": address,
-            "04000402": address,
+            "04000402": number,
             "04000501": 0x0010 if household.kind is Kind.SOLAR else 0,
         }
 
@@ -105,7 +118,10 @@ class Memory:
             member = find("".join([*pairs[:place], f"{group:02X}", *pairs[place + 1 :]]))
             single = self._single(member, now) if member else None
             found = found or single is not None
-            entries += single or [None] * len(item.fields)
+            if single is None and self._absent is Absent.SHORT:
+                break
+            empty = 0 if self._absent is Absent.ZERO else None
+            entries += single or [empty] * len(item.fields)
         return entries if found else None
 
     def _energy(self, item: Item, at: float | None) -> Entries | None:

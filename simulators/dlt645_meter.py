@@ -12,11 +12,13 @@ Not supported: DL/T 645-1997, load-profile reads with a time, security (03H).
 """
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from protocols.dlt645 import Frame, encode_frame, find_frame
-from simulators.dlt645_memory import Memory
+from simulators.dlt645_memory import Absent, Memory
 from simulators.household import Household
-from simulators.meter import Meter, Settings
+from simulators.meter import RIGHT, Meter, MeterClock, Settings
 
 READ, READ_ON, READ_ADDRESS = 0x11, 0x12, 0x13
 DONE, MORE, REFUSED = 0x80, 0xA0, 0xC0
@@ -28,8 +30,31 @@ STANDARD = Settings(2400, "E")
 """What DL/T 645-2007 prescribes for RS-485."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """What one maker's meters do differently from another's."""
+
+    preamble: int = 4
+    """How many FE it sends first."""
+    data_bytes_max: int = 200
+    """How much of an answer it puts into one frame, identifier included."""
+    blocks: bool = True
+    """Whether it knows block identifiers."""
+    wildcard_header: bool = False
+    """To a request with AA in its address it answers with the same AA."""
+    absent: Absent = Absent.FF
+    """What stands in a block for a phase or tariff that is not there."""
+    filler: bytes = b""
+    """What it adds to the end of a block: AA or DD."""
+    refuses: Collection[str] = ()
+    """Identifiers that it calls "no such data", though the standard has them."""
+
+
+ORDINARY = Quirks()
+
+
 class DLT645Meter(Meter):
-    """One meter.  ``address`` has twelve digits."""
+    """One meter.  ``address`` has twelve digits; ``number`` is its own where that differs."""
 
     def __init__(
         self,
@@ -38,27 +63,25 @@ class DLT645Meter(Meter):
         *,
         settings: Settings = STANDARD,
         delay_s: float = 0.04,
-        preamble: int = 4,
-        data_bytes_max: int = 200,
-        blocks: bool = True,
+        clock: MeterClock = RIGHT,
+        number: str | None = None,
+        quirks: Quirks = ORDINARY,
     ) -> None:
-        """``preamble``: how many FE it sends first; ``data_bytes_max``: how much of an answer it
-        puts into one frame, identifier included; ``blocks``: whether it knows block identifiers.
-        """
-        super().__init__(address, settings, find_frame, delay_s)
-        self._memory = Memory(household, address)
-        self._preamble = preamble
-        self._data_bytes_max = data_bytes_max
-        self._blocks = blocks
+        super().__init__(address, settings, find_frame, delay_s, clock)
+        self._memory = Memory(household, address, number or address, quirks.absent)
+        self._quirks = quirks
         self._reading = b""
         """The identifier, as on the wire, of the answer that is being read on."""
         self._rest: list[bytes] = []
         """Its frames, from the one with sequence number 1 on."""
+        self._called = address
+        """Whom the request was for, wildcards and all."""
 
     def reply(self, request: Frame, now: float) -> bytes | None:
         """Its answer to a frame; None if the frame is no request to this meter."""
         if request.control & DONE or not self._meant(request.address):
             return None
+        self._called = request.address
         function, data = request.control, request.data
         if function == READ:
             return self._read(data, now)
@@ -80,10 +103,12 @@ class DLT645Meter(Meter):
         if len(data) != 4:
             return self._refuse(READ, OTHER)
         di = data[::-1].hex().upper()
-        found = self._memory.read(di, now) if self._blocks or "FF" not in di else None
+        found = None if self._refuses(di) else self._memory.read(di, now)
         if found is None:
             return self._refuse(READ, NO_SUCH_DATA)
-        size = self._data_bytes_max - len(data)
+        if "FF" in di:
+            found += self._quirks.filler
+        size = self._quirks.data_bytes_max - len(data)
         first, rest = found[:size], found[size:]
         if not rest:
             return self._frame(READ | DONE, data + first)
@@ -91,6 +116,9 @@ class DLT645Meter(Meter):
         self._reading = data
         self._rest = [rest[at : at + size - 1] for at in range(0, len(rest), size - 1)]
         return self._frame(READ | MORE, data + first)
+
+    def _refuses(self, di: str) -> bool:
+        return di in self._quirks.refuses or ("FF" in di and not self._quirks.blocks)
 
     def _read_on(self, data: bytes) -> bytes:
         number = data[-1] if len(data) == 5 else 0
@@ -106,4 +134,5 @@ class DLT645Meter(Meter):
         return bytes.fromhex(self.address)[::-1]
 
     def _frame(self, control: int, data: bytes) -> bytes:
-        return encode_frame(Frame(self.address, control, data), self._preamble)
+        called = self._called if self._quirks.wildcard_header else self.address
+        return encode_frame(Frame(called, control, data), self._quirks.preamble)

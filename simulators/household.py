@@ -44,6 +44,8 @@ class Household:
 
     ``seed`` makes the customer, ``daily_wh`` is what it draws in a day, on average, in all.  The
     meter began to count at the local midnight of ``installed``; before, its registers stand still.
+    ``start_wh`` is what the valley tariff showed then, else the seed says so; at ``rollover_wh``
+    every register begins again at 0 (翻转), 800,000,000 for a display of 799,999.99 kWh.
     """
 
     def __init__(
@@ -55,12 +57,16 @@ class Household:
         daily_wh: int = 9_000,
         installed: date = date(2025, 1, 1),
         utc_offset_s: int = 8 * 3600,
+        start_wh: int | None = None,
+        rollover_wh: int = 0,
     ) -> None:
         self.phases = phases
         self.kind = kind
         self.utc_offset_s = utc_offset_s
         traits = noise(seed, 4 + 2 * phases)
-        self._start_mwh = int.from_bytes(traits[:4]) // 4
+        own_mwh = int.from_bytes(traits[:4]) // 4
+        self._start_mwh = own_mwh if start_wh is None else start_wh * 1000
+        self._rollover_mwh = rollover_wh * 1000
         self._tangents = tuple(150 + part for part in traits[4 : 4 + phases])
         """Per phase, reactive to active power, in thousandths."""
         self._angles = tuple(round(1000 * degrees(atan(t / 1000))) for t in self._tangents)
@@ -96,9 +102,10 @@ class Household:
 
     def energies(self, at: float) -> dict[str, int]:
         """Every energy register at any time, by point, in mWh (mvarh)."""
-        if self._energies[0] != at:
-            self._energies = (at, self._count(at))
-        return self._energies[1]
+        counted = self._counted(at)
+        if not self._rollover_mwh:
+            return counted
+        return {point: mwh % self._rollover_mwh for point, mwh in counted.items()}
 
     def moment(self, now: float) -> dict[str, int]:
         """Voltages, currents, powers and so on, by point, in thousandths of the point's unit."""
@@ -110,7 +117,7 @@ class Household:
 
     def money(self, now: float) -> dict[str, int]:
         """The prepaid account, by point, in 0.001 yuan (and the count in thousandths)."""
-        spent = self.energies(now)["energy_active_import"] * PRICE // 10**6
+        spent = self._counted(now)["energy_active_import"] * PRICE // 10**6
         purchases = spent // TOP_UP + 1
         return {
             "balance": purchases * TOP_UP - spent,
@@ -152,6 +159,11 @@ class Household:
     def _when(self, at: float) -> tuple[int, int]:
         """Days since the meter began to count, and ms of the day."""
         return divmod(max(0, int(at * 1000) - self._day0_ms), DAY_MS)
+
+    def _counted(self, at: float) -> dict[str, int]:
+        if self._energies[0] != at:
+            self._energies = (at, self._count(at))
+        return self._energies[1]
 
     def _count(self, at: float) -> dict[str, int]:
         day, ms = self._when(at)

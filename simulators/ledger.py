@@ -202,7 +202,8 @@ class Ledger:
         """Numbers that the gateway says will not come."""
         first, last, name = event.get("first"), event.get("last"), event.get("lane")
         if type(first) is int and type(last) is int and 1 <= first <= last < first + 10**7:
-            lane = self.lanes.setdefault(Key(key.gateway, key.epoch, str(name)), _Lane())
+            epoch = str(event.get("of_epoch", key.epoch))
+            lane = self.lanes.setdefault(Key(key.gateway, epoch, str(name)), _Lane())
             lane.shed.update(range(first, last + 1))
             lane.last = max(lane.last, last)
             lane.advance()

@@ -26,6 +26,25 @@ class Settings:
         return (10 + (self.parity != "N")) / self.baud
 
 
+@dataclass(frozen=True, slots=True)
+class MeterClock:
+    """What a meter's clock shows.  It lives by it: loads, tariffs and freezes come by this time."""
+
+    offset_s: float = 0.0
+    """Ahead of the true time at ``SET_AT``; negative is behind."""
+    drift_ppm: float = 0.0
+    """How much faster than the true time it runs, in millionths."""
+
+    def shows(self, now: float) -> float:
+        """Its time at ``now``, both UTC seconds."""
+        return now + self.offset_s + (now - SET_AT) * self.drift_ppm / 1e6
+
+
+SET_AT = 1_767_225_600.0
+"""2026-01-01 00:00 UTC: when every meter's clock was set."""
+RIGHT = MeterClock()
+
+
 Find = Callable[[bytes], tuple[Any, int]]
 """Finds the first request of one protocol in what was heard: the request, or None, and how many
 bytes are done with.  Meters of one protocol share it, so a line looks once for all of them."""
@@ -34,12 +53,20 @@ bytes are done with.  Meters of one protocol share it, so a line looks once for 
 class Meter(ABC):
     """One simulated meter.  ``silent`` may be set at any time."""
 
-    def __init__(self, address: str, settings: Settings, find: Find, delay_s: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        settings: Settings,
+        find: Find,
+        delay_s: float,
+        clock: MeterClock = RIGHT,
+    ) -> None:
         self.address = address
         self.settings = settings
         self.find = find
         self.delay_s = delay_s
         """From the end of the request to the first byte of the reply."""
+        self.clock = clock
         self.silent = False
 
     def hears(self, baud: int | None, parity: str | None) -> bool:
@@ -51,9 +78,32 @@ class Meter(ABC):
 
         ``request`` is what ``find`` returned, ``now`` UTC seconds at the end of the request.
         """
-        reply = None if self.silent else self.reply(request, now)
+        reply = None if self.silent else self.reply(request, self.clock.shows(now))
         return (self.delay_s, reply) if reply else None
 
     @abstractmethod
     def reply(self, request: Any, now: float) -> bytes | None:
-        """The bytes of its answer to ``request``; None if the request is not for this meter."""
+        """The bytes of its answer to ``request``; None if the request is not for this meter.
+
+        ``now`` is UTC seconds by the meter's own clock.
+        """
+
+
+class Swapped(Meter):
+    """A meter that is taken down, and the one that is put into its place, with the same address."""
+
+    def __init__(self, old: Meter, new: Meter, at: float) -> None:
+        """``at`` is the moment of the exchange in UTC seconds."""
+        super().__init__(old.address, old.settings, old.find, old.delay_s)
+        self._old, self._new, self._at = old, new, at
+
+    def answer(self, request: Any, now: float) -> tuple[float, bytes] | None:
+        """The answer of the one that hangs there."""
+        return None if self.silent else self._there(now).answer(request, now)
+
+    def reply(self, request: Any, now: float) -> bytes | None:
+        """Likewise, without the delay."""
+        return self._there(now).reply(request, now)
+
+    def _there(self, now: float) -> Meter:
+        return self._old if now < self._at else self._new

@@ -3,21 +3,40 @@
 Values are those of a simulated customer; what a customer has none of (the version of a firmware) is
 0, and the ratios of transformers are 1.  Refused are functions that the profile does not use
 ("illegal function"), registers that are neither a point's nor in a gap that the profile calls
-readable, reads longer than the model allows ("illegal data address"), and writing.
+readable, reads longer than the model allows, registers of points that it has not ("illegal data
+address"), and writing.
 
 Not supported: coils, and functions that ``protocols.modbus`` does not know: they stay unanswered.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
 from protocols import modbus
 from protocols.base import RequestError
 from protocols.exchanges import RegisterSource
+from protocols.modbus_texts import TIMES
 from protocols.model import ModbusProfile
 from simulators.household import Household, in_steps
-from simulators.meter import Meter, Settings
+from simulators.meter import RIGHT, Meter, MeterClock, Settings
 
 Numbered = tuple[modbus.Request, int]
 """A request, and its transaction number (0 on RTU)."""
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, DEVICE_FAILURE = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """In what a meter differs from others of its model."""
+
+    serial_number: int | None = None
+    """What it shows as such."""
+    refuses: Collection[str] = ()
+    """Points that it does not have."""
+
+
+ORDINARY = Quirks()
 
 
 class ModbusMeter(Meter):
@@ -32,19 +51,25 @@ class ModbusMeter(Meter):
         settings: Settings | None = None,
         delay_s: float = 0.03,
         tcp: bool = False,
+        clock: MeterClock = RIGHT,
+        quirks: Quirks = ORDINARY,
     ) -> None:
         delivered = Settings(profile.line.baud, profile.line.parity)
         find = _find_tcp if tcp else _find_rtu
-        super().__init__(str(unit), settings or delivered, find, delay_s)
+        super().__init__(str(unit), settings or delivered, find, delay_s, clock)
         self._unit = unit
         self._household = household
         self._codec = modbus.tcp if tcp else modbus.rtu
         self._layout = profile.layout
+        self._serial_number = quirks.serial_number or 20_260_000 + unit
         self._sources: dict[int, dict[int, RegisterSource]] = {}
         """By function, then by every register that belongs to the value."""
-        for source in profile.sources.values():
+        self._refused: dict[int, set[int]] = {}
+        for point, source in profile.sources.items():
             registers = self._sources.setdefault(source.function, {})
             registers |= dict.fromkeys(source.span, source)
+            if point in quirks.refuses:
+                self._refused.setdefault(source.function, set()).update(source.span)
 
     def reply(self, request: Numbered, now: float) -> bytes | None:
         """Its answer; None if the request is for another unit."""
@@ -61,7 +86,8 @@ class ModbusMeter(Meter):
             register in registers or (register in between and self._readable(register))
             for register in span
         )
-        if not there or asked.count > self._layout.max_registers:
+        refused = self._refused.get(asked.function, set())
+        if not refused.isdisjoint(span) or not there or asked.count > self._layout.max_registers:
             return self._codec.encode_exception(asked, ILLEGAL_ADDRESS, number)
         try:
             data = self._data(span, registers, now)
@@ -90,14 +116,23 @@ class ModbusMeter(Meter):
     def _amount(self, source: RegisterSource, now: float) -> int | str:
         """What the point shows, in its own resolution."""
         meaning, point = source.meaning, source.meaning.point
+        if source.text_registers:
+            return self._text(source, now)
         if meaning.names:
             return meaning.names[0]
         if point.name in ("ct_ratio", "pt_ratio"):
             return int(10**point.decimals)
         if point.name == "serial_number":
-            return 20_260_000 + self._unit
+            return self._serial_number
         amount = self._household.value(point.name, now) or 0
+        # A meter without a sign shows power fed in as power drawn.
+        amount = abs(amount) if source.type.startswith("u") else amount
         return in_steps(point.name, amount, point.unit, point.decimals)
+
+    def _text(self, source: RegisterSource, now: float) -> str:
+        if source.type in TIMES:
+            return datetime.fromtimestamp(now, UTC).replace(tzinfo=None).isoformat(" ", "seconds")
+        return f"S{self._unit}"[: 2 * source.text_registers] if source.type == "ascii" else "0"
 
 
 def _find_rtu(buffer: bytes) -> tuple[Numbered | None, int]:

@@ -11,6 +11,7 @@ own; bytes are handed over in small pieces, each at its own deadline, so delays 
 Not supported: parity on a pseudo terminal (the kernel strips it), modem lines, breaks.
 """
 
+import heapq
 import os
 import re
 import selectors
@@ -18,13 +19,12 @@ import socket
 import termios
 import threading
 import tty
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from simulators.line import Line
+from simulators.line import Pair
 
 PIECE_S = 0.02
 """Characters are handed over together for as long as they take on the wire."""
@@ -61,28 +61,42 @@ class Talk:
     """One client on one line: what it says goes to the meters, what they say is kept until due."""
 
     def __init__(
-        self, line: Line, baud: Callable[[], int | None], parity: str | None = None
+        self, line: Pair, baud: Callable[[], int | None], parity: str | None = None
     ) -> None:
         self._line, self._baud, self._parity = line, baud, parity
-        self._busy_until = 0.0
-        self._outgoing: deque[tuple[float, bytes]] = deque()
+        self._sent_until = 0.0
+        self._order = 0
+        self._outgoing: list[tuple[float, int, bytes]] = []
+        """A heap of pieces, by the time of their last bit."""
+        self._spoken: list[tuple[float, float]] = []
+        """When the meters speak, from now on."""
 
     def heard(self, data: bytes, now: float, monotonic: float) -> None:
         """The client sent ``data``; it is not all on the wire yet."""
         baud = self._baud()
         character_s = self._line.character_s(baud)
-        end = max(monotonic, self._busy_until) + len(data) * character_s
-        self._busy_until = end
+        end = max(monotonic, self._sent_until) + len(data) * character_s
+        self._sent_until = end
+        self._spoken = [each for each in self._spoken if each[1] > monotonic]
         for delay_s, reply in self._line.hear(data, now + end - monotonic, baud, self._parity):
-            start = max(end + delay_s, self._busy_until)
-            self._outgoing.extend(pieces(reply, start, character_s))
-            self._busy_until = start + len(reply) * character_s
+            start = self._free(end + delay_s, len(reply) * character_s)
+            for due, piece in pieces(reply, start, character_s):
+                self._order += 1
+                heapq.heappush(self._outgoing, (due, self._order, piece))
+
+    def _free(self, start: float, needs_s: float) -> float:
+        """The first moment from ``start`` on at which no other answer is in the way."""
+        for begins, ends in sorted(self._spoken):
+            if begins < start + needs_s and start < ends:
+                start = ends
+        self._spoken.append((start, start + needs_s))
+        return start
 
     def due(self, monotonic: float) -> bytes:
         """What has arrived at the client's end by now."""
         data = b""
         while self._outgoing and self._outgoing[0][0] <= monotonic:
-            data += self._outgoing.popleft()[1]
+            data += heapq.heappop(self._outgoing)[2]
         return data
 
     @property
@@ -106,7 +120,7 @@ class Server:
         self._closing.callback(os.close, self._ring)
         self._selector.register(self._bell, selectors.EVENT_READ, self._stopped)
 
-    def add_pty(self, line: Line, link: Path | None = None) -> Path:
+    def add_pty(self, line: Pair, link: Path | None = None) -> Path:
         """Put ``line`` on a new pseudo terminal; returns ``link`` to it, or its own path.
 
         Raises PortError if ``link`` exists and is no symbolic link, or cannot be made.
@@ -124,7 +138,7 @@ class Server:
 
     def add_tcp(
         self,
-        make_line: Callable[[], Line],
+        make_line: Callable[[], Pair],
         host: str,
         port: int,
         *,

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 DAEMON = ("-m", "gateway.daemon")
 PATIENCE_S = 60.0
 """For whatever must happen: only a broken daemon takes so long."""
+STOP_S = 5.0
+"""A stop takes no longer, whatever the meters and the broker do."""
 NAME = "rig"
 BROKERS = 16
 """The broker's address is given so often: the pause between attempts then stays below 5 s."""
@@ -241,6 +243,15 @@ class Rig:
         """Wait until so many new messages with fresh readings have come."""
         wanted = self.fresh() + more
         self.until(lambda: self.fresh() >= wanted, head_end, "fresh readings")
+
+    def reads(self, head_end: HeadEnd, *meters: str) -> None:
+        """Wait for newer readings of these meters."""
+        known = {meter: self.ledger.meters.get(meter) for meter in meters}
+
+        def newer() -> bool:
+            return all(self.ledger.meters.get(meter) != last for meter, last in known.items())
+
+        self.until(newer, head_end, f"readings of {meters}")
 
     def fresh(self) -> int:
         """Messages of the live lane at the head-end."""

@@ -189,8 +189,8 @@ class World:
     def _transmit(self, act: Transmit) -> None:
         assert self.line._exchange
         task = self.line._exchange.task
-        waiting = [each.job.priority for each in self.line._tasks]
-        assert task.job.priority == min(waiting), "something more urgent had to wait"
+        waiting = [min(each.job.priority, Priority.POLL) for each in self.line._tasks]
+        assert min(task.job.priority, Priority.POLL) == min(waiting), "urgent work had to wait"
         ask = Ask(*act.data[1:4])
         self.sent.append((self.now, task.job.meter, ask))
         end = self.now + len(act.data) * act.settings.character_s

@@ -215,8 +215,14 @@ class Gateway:
 
     def connect(self) -> None:
         self.run(0)
-        self.link.up = True
-        self.core.handle(LinkUp(self.link.opened[-1][0], "mqtt://one:1883", True, 0))
+        for _ in range(600):
+            if self.link.opened:
+                self.link.up = True
+                self.core.handle(LinkUp(self.link.opened[-1][0], "mqtt://one:1883", True, 0))
+            if self.core._uplink.live:
+                return
+            self.run(1.0)
+        raise AssertionError("the core does not connect")
 
     def disconnect(self, reason: str = "the broker died") -> None:
         self.link.up = False

@@ -195,9 +195,11 @@ def state(at: float) -> State:
                 asked=40,
                 answered=30,
                 round_trip_ms=131.4,
+                faults={"silent": 10},
+                strays={"late": 3},
                 refused=[],
                 values={"voltage_l1n": "220.1"},
-            )
+            ),
         ],
         lines=[
             LineState(
@@ -209,6 +211,8 @@ def state(at: float) -> State:
                 exchanges=321,
                 faults={"silent": 10, "damaged": 0},
                 strays={"echo": 2},
+                noise_bytes=17,
+                diagnosis="only garbage is heard",
             )
         ],
         collection=CollectionState(
@@ -228,6 +232,7 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     page = report(state(1000.0), 1003.0)
 
     meter = next(line for line in page.splitlines() if line.startswith("A1"))
+    assert "10 silent, 3 late stray" in meter
     assert "10 min ago" in meter
     assert "75.0%" in meter
     assert "131 ms" in meter
@@ -238,6 +243,8 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     line = next(line for line in page.splitlines() if line.startswith("east"))
     assert "13%" in line
     assert "10 silent, 2 echo stray" in line
+    assert line.endswith("17")
+    assert "line east: only garbage is heard" in page
     assert "not connected: connection refused" in page
     assert "1 waiting (345 bytes), last 12" in page
 

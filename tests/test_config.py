@@ -1,4 +1,5 @@
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, ConfigError, load
 from gateway.events import PortSettings
+from protocols.exchanges import DIRECT, Ratio
 from tests.rooms import METERS, write_config
 
 SHIPPED = METERS.parent / "gateway.toml"
@@ -111,6 +113,29 @@ def test_a_guard_time_of_zero_is_not_the_profiles(tmp_path: Path) -> None:
 
     assert config.meters[1].guard_s == 0
     assert config.meters[1].settings.parity == "N"
+
+
+@pytest.mark.parametrize(
+    ("written", "ratio"),
+    [
+        ('ct_ratio = "1000/5"\npt_ratio = 100', Ratio(Fraction(200), Fraction(100))),
+        ('ct_ratio = 0.1\npt_ratio = "35000/380.5"', Ratio(Fraction(1, 10), Fraction(70000, 761))),
+        ('ct_ratio = "5/5"', DIRECT),
+    ],
+)
+def test_ratios_are_exact(tmp_path: Path, written: str, ratio: Ratio) -> None:
+    config = load(write_config(tmp_path, more=written))
+
+    assert config.meters[1].ratio == ratio
+    assert config.meters[0].ratio is DIRECT
+
+
+@pytest.mark.parametrize("written", ["0", '"1000/0"', '"5 A"', "-1", "1e30", "nan", "true", "'/5'"])
+def test_what_is_no_ratio(tmp_path: Path, written: str) -> None:
+    (problem,) = broken(tmp_path, more=f"ct_ratio = {written}")
+
+    assert problem.startswith("meter[1].ct_ratio: found ")
+    assert problem.endswith('; write a number like 200, or "1000/5"')
 
 
 def test_the_digest_follows_the_file(tmp_path: Path) -> None:

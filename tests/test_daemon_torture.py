@@ -20,7 +20,7 @@ from tests.mosquitto import Mosquitto
 
 KILLS = 20
 SHORT_S, LONG_S = 8.0, 60.0
-BACKLOG = 400
+BACKLOG = 250
 """Messages of lane history; at 50 a second it takes seconds to send them."""
 
 
@@ -39,6 +39,7 @@ def test_killed_twenty_times_under_load_it_loses_nothing(tmp_path: Path, most_s:
         before = dict.fromkeys(rig.committed() if rig.database.exists() else {}, 0)
         for _ in range(KILLS):
             gateway = rig.start()
+            gateway.wait_for("connected to the head-end")
             rig.flows(head_end)
             rig.take_in(head_end, draw.uniform(0.2, most_s))
             gateway.kill()

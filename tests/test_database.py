@@ -283,6 +283,20 @@ def test_transactions_do_not_nest_and_changes_need_one(open_it: Open) -> None:
     assert store.meta("a") is None
 
 
+def test_closed_while_another_holds_the_lock_it_is_continued(path: Path, open_it: Open) -> None:
+    store = open_it()
+    add(store, Lane.LIVE, 3)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        store.close()
+        other.execute("rollback")
+        again = open_it()
+
+    assert again.started.how is How.CONTINUED
+    assert again.epoch == store.epoch
+    assert len(Outbox(again, lambda: NOON).pending(Lane.LIVE, 10)) == 3
+
+
 def test_a_full_disk_changes_nothing_and_shedding_makes_room(open_it: Open) -> None:
     store = open_it()
     outbox = Outbox(store, lambda: NOON, segment_bytes_max=20_000)

@@ -100,7 +100,28 @@ def test_a_frame_of_1997_is_recognised() -> None:
         "control": "81",
         "data": "109024541100",
         "di": "9010",
+        "item": "import active energy, total",
+        "point": "energy_active_import",
+        "value": "1154.24",
+        "unit": "kWh",
+        "quality": "good",
     }
+
+
+def test_the_blocks_of_a_set_are_told_apart() -> None:
+    data = bytes.fromhex("FF90 29010000 62000000 AA 00000000 FFFFFFFF AA")
+
+    explanation = explain(encode_frame(Frame(METER, 0x81, data)))
+
+    assert [(row.field, row.meaning) for row in explanation.rows[5:8]] == [
+        ("identifier", "90FF all blocks 901F to 902F"),
+        ("block 901F", "1.29, 0.62 kWh"),
+        ("block 902F", "0.00, absent kWh"),
+    ]
+    assert explanation.facts["value"] == {"901F": ["1.29", "0.62"], "902F": ["0.00", None]}
+    broken = explain(encode_frame(Frame(METER, 0x81, data[:-3])))
+    assert [row.meaning for row in broken.rows[6:8]] == ["invalid kWh", "invalid kWh"]
+    assert explain(encode_frame(Frame(METER, 0xA1, data))).rows[6].field == "data"
 
 
 def test_a_damaged_frame_says_what_is_wrong_and_what_it_claims() -> None:

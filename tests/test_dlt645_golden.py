@@ -36,6 +36,10 @@ class Case:
             data = self.frame.data[:4].ljust(4, b"\x00")
         if function == dlt645.FOLLOW_UP:
             data += self.frame.data[-1:]
+        if function == dlt645.WRITE_ADDRESS:
+            data = bytes.fromhex(self.frame.address)[::-1]
+        if function == dlt645.CHANGE_SPEED:
+            data = self.frame.data
         address = dlt645.EVERY_METER if function == dlt645.READ_ADDRESS else self.frame.address
         return dlt645.Request(address, function, data)
 

@@ -1,6 +1,7 @@
 """The order of exchanges, and what is reported of them."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -226,8 +227,23 @@ def test_a_reply_without_end_is_given_up() -> None:
     assert len(world.sent) == 255
 
 
+def test_a_reply_without_end_lets_the_others_of_its_class_go() -> None:
+    line = make_world("1", "2")
+    line.behaviour[1] = lambda ask: [(0.1, answer(ask, b"", more=True))]
+    line.job("1", 1)
+    for item in (1, 2, 3):
+        line.job("2", item)
+    line.run(1400)
+
+    turns = [meter for _, meter, _ in line.sent]
+    assert turns[:8] == ["1"] * 8, "a long reply is not torn apart for nothing"
+    assert turns.index("2") == 8
+    assert turns[8:11] == ["2"] * 3
+    assert turns.count("1") == 255
+
+
 def test_meters_with_different_settings_share_the_line() -> None:
-    slow = Manners(codec=Toy(), settings=SLOW, guard_s=0.005)
+    slow = Manners(codec=Toy(), settings=SLOW, silence_s=0.005)
     world = World({"1": slow, "2": replace(slow, settings=FAST), "3": replace(slow, settings=FAST)})
     for meter in "123":
         world.job(meter, 1)
@@ -258,7 +274,49 @@ def test_another_meter_is_addressed_only_after_the_turnaround() -> None:
     first, second, third = (when for when, _, _ in world.sent)
     exchange_s = 5 * SLOW.character_s + 0.1
     assert second - first == pytest.approx(exchange_s + 0.03)
-    assert third - second == pytest.approx(exchange_s + 0.03 + 0.2)
+    assert third - second == pytest.approx(exchange_s + 0.2)
+
+
+def test_while_a_meter_turns_round_another_is_asked() -> None:
+    world = make_world("1", "2", guard_s=0.05, silence_s=0.004)
+    world.job("1", 1, 2)
+    world.job("2", 3, 4)
+    world.run(1005)
+
+    assert world.asked == [("1", 1), ("2", 3), ("1", 2), ("2", 4)]
+    exchange_s = 5 * SLOW.character_s + 0.1
+    times = [when for when, _, _ in world.sent]
+    for before, after in pairwise(times):
+        assert after - before == pytest.approx(exchange_s + 0.004)
+
+
+def test_a_meter_alone_has_its_guard_time() -> None:
+    world = make_world("1", guard_s=0.05, silence_s=0.004)
+    world.job("1", 1, 2)
+    world.run(1005)
+
+    (first, _, _), (second, _, _) = world.sent
+    assert second - first == pytest.approx(5 * SLOW.character_s + 0.1 + 0.05)
+
+
+def test_the_less_urgent_does_not_use_the_guard_time_of_the_urgent() -> None:
+    world = make_world("1", "2", guard_s=0.05)
+    world.job("1", 1, 2, priority=Priority.COMMAND)
+    world.job("2", 3)
+    world.run(1005)
+
+    assert world.asked == [("1", 1), ("1", 2), ("2", 3)]
+
+
+def test_on_a_saturated_line_meters_of_another_speed_have_their_turn() -> None:
+    """A change of speed takes time, and must not put its meter last for ever."""
+    fast = Manners(codec=Toy(), settings=FAST, guard_s=0.0, silence_s=0.001)
+    world = World({"1": fast, "2": replace(fast, settings=SLOW), "3": fast})
+    for meter in "1213":
+        world.job(meter, 1)
+    world.run(1005)
+
+    assert [meter for meter, _ in world.asked] == ["1", "2", "1", "3"]
 
 
 def test_strays_are_counted_and_listened_past() -> None:

@@ -100,6 +100,42 @@ def test_every_job_is_reported_once_and_no_answer_is_taken_for_another(
     assert sum(done.busy_s for done in world.done) <= world.now - 1000
 
 
+@given(
+    jobs=jobs,
+    seed=st.integers(0, 2**32),
+    misdeeds=st.lists(st.sampled_from(MISDEEDS), min_size=1, max_size=5),
+    when=st.floats(0, 20),
+)
+def test_the_supply_is_restored_after_one_exchange_at_most(
+    jobs: list[tuple[str, list[int], Priority, int, float, float]],
+    seed: int,
+    misdeeds: list[str],
+    when: float,
+) -> None:
+    """However busy the line and however bad its meters: nobody else is asked before."""
+    random = Random(seed)
+    world = make_world("1", "2", "3", "4", timeout_s=TIMEOUT_S)
+    for number in (1, 2, 3):
+        world.behaviour[number] = meter(random, misdeeds, nameless=False)
+    for name, items, priority, tries, at, useful_s in jobs:
+        world.job(
+            name,
+            *items,
+            priority=max(priority, Priority.RELAY),
+            tries=tries,
+            at=1000 + at,
+            not_after=1000 + at + useful_s,
+        )
+    world.job("4", 1, priority=Priority.RESTORE, at=1000 + when)
+    world.run(1200)
+
+    urgent_at = next(at for at, name, _ in world.sent if name == "4")
+    between = [at for at, _, _ in world.sent if 1000 + when < at < urgent_at]
+    assert between == []
+    (urgent,) = (done for done in world.done if done.job.meter == "4")
+    assert urgent.outcomes[0].reply is not None
+
+
 @given(cuts=st.sets(st.integers(1, 40)), noise=st.binary(max_size=6))
 def test_a_reply_is_the_same_in_however_many_pieces_it_comes(cuts: set[int], noise: bytes) -> None:
     world = make_world("1")

@@ -28,7 +28,22 @@ def test_both_are_codecs() -> None:
     ("fields", "message"),
     [
         ((256, 3, 0), "Modbus unit must be 0..255, got 256"),
-        ((1, 1, 0), "Modbus function 1 is not supported; use 3, 4, 6, 16"),
+        (
+            (1, 7, 0),
+            "Modbus function 7 is not supported; use 1, 2, 3, 4, 5, 6, 15, 16, 23, 43",
+        ),
+        ((1, 1, 0, 2001), "Modbus count for function 1 must be 1..2000, got 2001"),
+        ((1, 2, 65_000, 600), "Modbus last register must be 0..65535, got 65599"),
+        ((1, 5, 0, 1, (2,)), "Modbus value must be 0..1, got 2"),
+        ((1, 15, 0, 2, (1,)), "Modbus function 15 on 2 coil(s) takes 2 value(s), got 1"),
+        ((1, 23, 0, 1), "Modbus count of values to write must be 1..121, got 0"),
+        (
+            (1, 23, 0, 1, (1, 2), 65_535),
+            "Modbus last register to write must be 0..65535, got 65536",
+        ),
+        ((1, 3, 0, 1, (), 7), "Modbus function 3 takes no register to write"),
+        ((1, 43, 256), "Modbus object must be 0..255, got 256"),
+        ((1, 43, 0, 5), "Modbus count for function 43 must be 1..4, got 5"),
         ((1, 3, 65_536), "Modbus register must be 0..65535, got 65536"),
         ((1, 3, -1), "Modbus register must be 0..65535, got -1"),
         ((1, 3, 0, 126), "Modbus count for function 3 must be 1..125, got 126"),

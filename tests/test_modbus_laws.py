@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.base import FrameError, RefusedError, Reply, RequestError, Stray
-from protocols.modbus import Request, RtuCodec, TcpCodec, rtu, tcp
+from protocols.modbus import Request, RtuCodec, TcpCodec, identify, rtu, tcp
 from protocols.modbus_explain import explain
+from protocols.modbus_identity import objects, reply_data
 from protocols.modbus_values import (
     TYPES,
     Order,
@@ -42,14 +43,40 @@ write_many = st.builds(
     st.integers(0, 65_413),
     st.lists(words, min_size=1, max_size=123),
 )
-requests = reads | write_one | write_many
+read_bits = st.builds(
+    Request,
+    unit=st.integers(0, 255),
+    function=st.sampled_from((1, 2)),
+    register=st.integers(0, 63_535),
+    count=st.integers(1, 2000),
+)
+coils = st.builds(
+    lambda unit, register, values: Request(unit, 15, register, len(values), tuple(values)),
+    st.integers(0, 255),
+    st.integers(0, 63_535),
+    st.lists(st.integers(0, 1), min_size=1, max_size=100),
+)
+write_read = st.builds(
+    lambda unit, register, count, values, into: Request(
+        unit, 23, register, count, tuple(values), into
+    ),
+    st.integers(0, 255),
+    st.integers(0, 65_411),
+    st.integers(1, 125),
+    st.lists(words, min_size=1, max_size=121),
+    st.integers(0, 65_411),
+)
+identities = st.builds(identify, st.integers(0, 255), st.integers(1, 4), st.integers(0, 255))
+requests = reads | write_one | write_many | read_bits | coils | write_read | identities
 codecs = st.sampled_from((rtu, tcp))
 orders: st.SearchStrategy[Order] = st.sampled_from(("big", "little"))
 
 
 def answer_to(request: Request, data: bytes) -> bytes:
-    """As many register bytes as ``request`` asks for, made of ``data``."""
-    return b"" if request.values else (data * 250 + bytes(250))[: 2 * request.count]
+    """What ``request`` asks for, made of ``data``: its bytes, or one object that holds them."""
+    if request.data_bytes is None:
+        return bytes([0, 1, request.register, len(data[:200])]) + data[:200]
+    return (data * 250 + bytes(250))[: request.data_bytes]
 
 
 def heard(
@@ -196,9 +223,41 @@ def test_no_bytes_raise_anything_but_a_refusal(
     assert 0 <= codec.find_request(noise)[1] <= len(noise)
 
 
+texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=120)
+known = st.dictionaries(st.integers(0, 255), texts, min_size=1, max_size=12)
+
+
+@given(codec=codecs, device=known, level=st.sampled_from((1, 2, 3)))
+def test_a_device_tells_all_of_itself_in_as_many_frames_as_it_takes(
+    codec: RtuCodec | TcpCodec, device: dict[int, str], level: int
+) -> None:
+    ask: Request | None = identify(9, level)
+    told = b""
+    while ask:
+        data = reply_data(device, level, ask.register)
+        if data is None:
+            break
+        found, _ = codec.decode(codec.encode_reply(ask, data), ask)
+        assert isinstance(found, Reply)
+        assert len(codec.encode_reply(ask, data)) <= codec.reply_size(ask)
+        told += found.data
+        ask = codec.follow_up(ask, found)
+
+    last = {1: 2, 2: 6, 3: 255}[level]
+    assert objects(told) == {n: text for n, text in device.items() if n <= last}
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_of_an_identification_raise_anything_but_a_frame_error(data: bytes) -> None:
+    with contextlib.suppress(FrameError):
+        assert all(0 <= number <= 255 for number in objects(data))
+
+
 frames = st.builds(
     lambda body, end: bytes(body) + (crc16(bytes(body)).to_bytes(2, "little") if end else b""),
-    st.tuples(st.sampled_from((0, 1, 247)), st.integers(0, 255), *([st.integers(0, 9)] * 6)),
+    st.tuples(
+        st.sampled_from((0, 1, 247)), st.integers(0, 255) | st.just(43), *([st.integers(0, 9)] * 6)
+    ),
     st.booleans(),
 )
 

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from pymodbus import FramerType
+from pymodbus import FramerType, ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from protocols.base import RefusedError, Reply
-from protocols.modbus import Request, RtuCodec, TcpCodec, rtu, tcp
+from protocols.modbus import Request, RtuCodec, TcpCodec, identify, rtu, tcp
+from protocols.modbus_identity import objects
+from protocols.modbus_requests import bits
 from protocols.modbus_values import decode_value, encode_value
 
 DEADLINE_S = 20
@@ -38,9 +40,18 @@ async def pymodbus_meter(codec: RtuCodec | TcpCodec) -> AsyncIterator[int]:
             SimData(100, values=-863, datatype=DataType.INT32),
             SimData(102, values=230.2, datatype=DataType.FLOAT32),
             SimData(200, count=3, values=0, datatype=DataType.REGISTERS),
+            SimData(20, values=[True, False, True] + 13 * [False], datatype=DataType.BITS),
         ],
+        use_bit_addressing=True,
     )
-    server = ModbusTcpServer(device, framer=FRAMERS[codec], address=("127.0.0.1", 0))
+    server = ModbusTcpServer(
+        device,
+        framer=FRAMERS[codec],
+        address=("127.0.0.1", 0),
+        identity=ModbusDeviceIdentification(  # type: ignore[no-untyped-call]
+            info={0: "Maker", 1: "M1", 2: "V2.11", 4: "A meter", 5: "M1-" + 200 * "x"}
+        ),
+    )
     await server.serve_forever(background=True)
     try:
         assert isinstance(server.transport, asyncio.Server)
@@ -105,6 +116,38 @@ def test_we_read_and_write_a_meter_of_pymodbus(codec: RtuCodec | TcpCodec) -> No
     assert written == Reply("7", bytes.fromhex("ABCD 0001 0002"))
     assert isinstance(refused, RefusedError)
     assert (refused.code, refused.permanent) == (2, True)
+
+
+@BOTH
+def test_bits_both_ways_at_once_and_who_it_is(codec: RtuCodec | TcpCodec) -> None:
+    async def run() -> list[Reply | RefusedError]:
+        async with pymodbus_meter(codec) as port:
+            return await exchange(
+                codec,
+                port,
+                Request(7, 5, 20 * 16 + 1, 1, (1,)),
+                Request(7, 15, 20 * 16 + 8, 3, (1, 0, 1)),
+                Request(7, 1, 20 * 16, 11),
+                Request(7, 2, 20 * 16, 3),
+                Request(7, 23, 200, 3, (7, 8), write_register=201),
+                identify(7, level=1),
+                identify(7, level=2),
+                identify(7, level=4, first=4),
+            )
+
+    one, many, coils, inputs, registers, basic, regular, product = asyncio.run(run())
+
+    assert one == many == Reply("7", b"")
+    assert isinstance(coils, Reply)
+    assert bits(coils.data, 11) == (1, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1)
+    assert inputs == Reply("7", b"\x07")
+    assert registers == Reply("7", bytes.fromhex("0000 0007 0008"))
+    assert isinstance(basic, Reply)
+    assert objects(basic.data) == {0: "Maker", 1: "M1", 2: "V2.11"}
+    assert isinstance(regular, Reply)
+    assert objects(regular.data)[5] == "M1-" + 200 * "x"
+    assert isinstance(product, Reply)
+    assert objects(product.data) == {4: "A meter"}
 
 
 def respond(codec: RtuCodec | TcpCodec, buffer: bytes, registers: dict[int, int]) -> bytes:

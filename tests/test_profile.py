@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Quality, RequestError, Value
 from protocols.exchanges import ItemSource, Ratio
 from protocols.model import Dlt645Profile, ModbusProfile
@@ -157,11 +157,14 @@ def test_mistakes_in_modbus_points(points: str, problem: str) -> None:
     ("points", "problem"),
     [
         ("voltage_l1n = '020101'",
-         ("points.voltage_l1n.di: '020101' must match pattern '^[0-9A-Fa-f]{8}$'; it is the data"
-         " identifier as printed, DI3 first, like \"00010000\"")),
+         ("points.voltage_l1n.di: '020101' must match pattern '^([0-9A-Fa-f]{4}){1,2}$'; it"
+         " is the data identifier as printed, like \"00010000\" (1997: \"9010\")")),
         ("voltage_l1n = 'FFFFFFFF'",
-         ("points.voltage_l1n.di: 'FFFFFFFF' is no data identifier of DL/T 645-2007; write it as"
-         " printed, DI3 first")),
+         ("points.voltage_l1n.di: 'FFFFFFFF' is no data identifier of DL/T 645-2007; write its 4"
+         " bytes as printed, DI3 first")),
+        ("voltage_l1n = 'B611'",
+         ("points.voltage_l1n.di: 'B611' is no data identifier of DL/T 645-2007; write its 4"
+          " bytes as printed, DI3 first")),
         ("voltage_l1n = '02030000'",
          "points.voltage_l1n.unit: 'kW' cannot become 'V'; write 'mV' or 'V' or 'kV' or 'MV'"),
         ("voltage_l1n = { di = '02010100', bits = [0] }",
@@ -316,3 +319,51 @@ def test_what_a_simulated_meter_encodes_is_read_back() -> None:
     assert source.decode(source.encode(-123456), Ratio()).text() == "-1234.56"
     assert source.function == 3
     assert not isinstance(source, ItemSource)
+
+
+def old_profile(points: str, table: str = "") -> Profile:
+    text = HEAD.format("dlt645-1997", "voltage_l1n") + f"[dlt645]\n{table}\n[points]\n{points}\n"
+    return parse(text.encode(), "m1")
+
+
+def asked(profile: Profile, address: str) -> tuple[str, str]:
+    exchange, *_ = profile.plan(address, ["voltage_l1n"])
+    return str(exchange.request.address), str(exchange.request)
+
+
+def test_a_meter_of_1997_is_asked_in_its_own_words() -> None:
+    profile = old_profile("voltage_l1n = 'B611'")
+
+    assert profile.protocol == "dlt645-1997"
+    assert profile.codec() is dlt645_1997
+    assert asked(profile, "000012345678") == ("000012345678", "read B611")
+
+
+@pytest.mark.parametrize(
+    ("address", "padded"),
+    [
+        ("000012345678", "AAAA12345678"),
+        ("120000000078", "120000000078"),
+        ("010000000078", "010000000078"),
+        ("000000000078", "AAAAAAAAAA78"),
+        ("000000000000", "AAAAAAAAAA00"),
+    ],
+)
+def test_a_short_number_is_padded_as_the_model_wants_it(address: str, padded: str) -> None:
+    assert asked(old_profile("voltage_l1n = 'B611'", "padding = 'AA'"), address)[0] == padded
+    assert asked(dlt645_profile("voltage_l1n = '02010100'", "padding = 'AA'"), address)[0] == padded
+
+
+def test_a_meter_may_have_other_digits_behind_the_point() -> None:
+    profile = old_profile("voltage_l1n = { di = 'B611', decimals = 1 }")
+    exchange, *_ = profile.plan("000012345678", ["voltage_l1n"])
+
+    assert exchange.values(bytes.fromhex("3022"))["voltage_l1n"].text() == "223.000"
+
+
+def test_an_identifier_of_2007_is_none_of_1997() -> None:
+    with pytest.raises(ProfileError) as caught:
+        old_profile("voltage_l1n = '02010100'")
+
+    (problem,) = caught.value.problems
+    assert "'02010100' is no data identifier of DL/T 645-1997; write its 2 bytes" in problem

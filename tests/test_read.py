@@ -14,7 +14,7 @@ from gateway.technician.cli import main
 from gateway.technician.questions import profile_path
 from protocols.model import ModbusProfile
 from protocols.profile import load
-from simulators.dlt645_meter import DLT645Meter
+from simulators.dlt645_meter import DLT645Meter, Quirks
 from simulators.household import Household
 from simulators.line import Line
 from simulators.meter import Meter, Settings
@@ -29,7 +29,7 @@ def household() -> Household:
 
 
 def dlt645_meter(*, blocks: bool = True) -> DLT645Meter:
-    return DLT645Meter(ADDRESS, household(), delay_s=0.0, blocks=blocks)
+    return DLT645Meter(ADDRESS, household(), delay_s=0.0, quirks=Quirks(blocks=blocks))
 
 
 def modbus_meter(*, tcp: bool) -> ModbusMeter:

@@ -199,3 +199,42 @@ def test_wrong_use_is_explained(arguments: str, status: int, text: str) -> None:
 
     assert result.exit_code == status
     assert text in result.output
+
+
+def stream(port: serial.Serial, request: dlt645.Request, times: int) -> bytes:
+    """All that is heard until ``request`` has been answered so often, and one byte more."""
+    heard, done = b"", 0
+    for _ in range(times):
+        port.write(dlt645.encode(request))
+        frame = None
+        while frame is None:
+            byte = port.read(1)
+            assert byte, f"nothing within {DEADLINE_S} s after {heard.hex()}"
+            heard += byte
+            frame, used = dlt645.find_frame(heard[done:])
+        done += used
+    return heard + port.read(1)
+
+
+def test_faults_are_seen_on_a_real_pty_by_seed(tmp_path: Path) -> None:
+    link, request = tmp_path / "faulty", dlt645.read("000000000001", "04000401")
+    options = ("--dlt645", "000000000001", "--pty", str(link), "--baud", "2400")
+    heard = []
+    for faults in ((), ("--faults", "noise=1"), ("--faults", "noise=1")):
+        with simulate(*options, *faults, "--seed", "3") as process:
+            line_of(process)
+            # Without faults the byte more does not come; a pty is opened anew, not set anew.
+            wait_s = DEADLINE_S if faults else 1.0
+            with serial.Serial(str(link), 2400, parity="E", timeout=wait_s) as port:
+                heard.append(stream(port, request, 3))
+
+    assert len(heard[0]) % 3 == 0, "without faults there is no byte more"
+    assert len(heard[1]) > len(heard[0])
+    assert heard[1] == heard[2], "the same seed, the same noise"
+
+
+def test_faults_that_do_not_exist_are_named() -> None:
+    asked = CliRunner().invoke(main, ["--dlt645", "000000000001", "--faults", "latte=1"])
+
+    assert asked.exit_code == 2
+    assert "unknown fault 'latte'; there are: all, bit_errors" in asked.output

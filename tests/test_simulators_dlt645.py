@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocols import dlt645
 from protocols.base import Quality, RefusedError, Reply
 from protocols.dlt645_items import find
-from simulators.dlt645_meter import DLT645Meter
+from simulators.dlt645_meter import DLT645Meter, Quirks
 from simulators.household import Household, in_steps
 from simulators.line import Line
 from simulators.load import Kind
@@ -19,7 +19,7 @@ ADDRESS = "000012345678"
 
 
 def meter(phases: int = 1, **quirks: object) -> DLT645Meter:
-    return DLT645Meter(ADDRESS, Household("a", phases=phases), **quirks)  # type: ignore[arg-type]
+    return DLT645Meter(ADDRESS, Household("a", phases=phases), quirks=Quirks(**quirks))  # type: ignore[arg-type]
 
 
 def ask(meter: DLT645Meter, request: dlt645.Request, now: float = NOW) -> bytes:

@@ -6,14 +6,14 @@ from protocols import dlt645, modbus
 from simulators.area import demo_area
 from simulators.dlt645_meter import DLT645Meter
 from simulators.household import Household
-from simulators.line import Line
+from simulators.line import Line, Pair
 
 NOW = 1_795_320_000.0
 READ = dlt645.encode(dlt645.read("000020260203", "00010000"))
 ASK = modbus.rtu.encode(modbus.Request(1, 4, 0, 2))
 
 
-def pair() -> Line:
+def pair() -> Pair:
     return demo_area().lines[1].open()
 
 

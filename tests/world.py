@@ -9,10 +9,11 @@ import hashlib
 import heapq
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.acquisition.line import Line, Open, Transmit
@@ -25,7 +26,7 @@ from gateway.store.connection import Connection
 from gateway.store.database import Database, open_store
 from simulators.area import PROFILES, Area, build_area
 from simulators.ledger import Ledger, Taken
-from simulators.line import Line as Pair
+from simulators.line import Pair
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
 LATENCY_S = 0.04
@@ -76,9 +77,19 @@ def area_of(meters: int, lines: int, seed: int) -> Area:
 
 
 def config_of(
-    area: Area, directory: Path, period_s: int = 900, store: str = "", backfill_days: int = 3
+    area: Area,
+    directory: Path,
+    period_s: int = 900,
+    store: str = "",
+    *,
+    hidden: Collection[str] = (),
+    points: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    backfill_days: int = 3,
 ) -> Config:
-    """The configuration that a technician would write for ``area``."""
+    """The configuration that a technician would write for ``area``.
+
+    He does not know of the ``hidden`` meters; ``points`` are those he wants of some models.
+    """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
         f"[collection]\nbackfill_days = {backfill_days}\n",
@@ -90,7 +101,9 @@ def config_of(
         text += [
             f'[[meter]]\nasset = "{m.asset}"\nline = "{line.name}"\naddress = "{m.address}"\n'
             f'profile = "{m.profile.name}"\nperiod_s = {period_s}\n'
+            + (f"points = {list(points[m.profile.name])}\n" if m.profile.name in points else "")
             for m in line.meters
+            if m.asset not in hidden
         ]
     path = directory / "gateway.toml"
     path.write_text("\n".join(text))
@@ -157,7 +170,7 @@ class Wire:
     """A line's shell: carries out what the Line says, with simulated meters on the pair."""
 
     def __init__(self, world: "World", pair: Pair, line: Line) -> None:
-        self._world, self._pair, self.line = world, pair, line
+        self._world, self.pair, self.line = world, pair, line
         self._turn = 0
         self.alive = True
 
@@ -188,7 +201,7 @@ class Wire:
     def _transmit(self, act: Transmit) -> None:
         settings, clock = act.settings, self._world.clock
         spent_s = len(act.data) * settings.character_s
-        answers = self._pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
+        answers = self.pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
         for delay_s, data in answers:
             ends_s = spent_s + delay_s + len(data) * settings.character_s
             self._world.later(ends_s, partial(self.step, data))
@@ -198,12 +211,22 @@ class World:
     """A gateway, its area, its head-end.  ``run`` lets the time pass."""
 
     def __init__(
-        self, directory: Path, seed: int, *, meters: int = 8, lines: int = 2, period_s: int = 900
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        meters: int = 8,
+        lines: int = 2,
+        period_s: int = 900,
+        area: Area | None = None,
+        hidden: Collection[str] = (),
+        points: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
+        """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
         self.clock = SimClock()
-        self.area = area_of(meters, lines, seed)
-        self.config = config_of(self.area, directory, period_s)
+        self.area = area or area_of(meters, lines, seed)
+        self.config = config_of(self.area, directory, period_s, hidden=hidden, points=points)
         self.broker = Broker()
         self.states: list[State] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []

@@ -69,7 +69,7 @@ def limits_of(config: MeterConfig) -> Limits:
     if isinstance(profile, Dlt645Profile | ModbusProfile):
         sources = profile.sources
     steps = {
-        name: max(1, int(source.meaning.multiplier))
+        name: max(1, int(source.meaning.factor(config.ratio)))
         for name, source in sources.items()
         if source.meaning.point.cumulative
     }

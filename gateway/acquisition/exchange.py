@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.events import Fault, Job, JobDone, Outcome, PortSettings
+from gateway.events import LONG_BYTES, Fault, Job, JobDone, Outcome, PortSettings, Sound
 from protocols.base import Codec, Reply, Request, Stray
 
 GAP_S = 0.5
@@ -23,9 +23,14 @@ class Manners:
     codec: Codec[Any]
     settings: PortSettings
     timeout_s: float = 1.0
-    """From the end of our request on the wire until the first byte of the reply."""
+    """The longest wait for a reply: from the end of our request on the wire until its first byte.
+    What the meter's replies teach may make it shorter."""
+    least_timeout_s: float = 0.25
+    """No shorter than this."""
+    silence_s: float = 0.0
+    """Silence on the pair before a request to this meter, whoever spoke last."""
     guard_s: float = 0.02
-    """Silence this meter needs before a request, whoever spoke last."""
+    """What this meter needs to turn round after an exchange of its own; others use the time."""
     turnaround_s: float = 0.0
     """Further silence when the exchange before was with another meter."""
     latency_s: float = 0.0
@@ -102,8 +107,8 @@ class Task:
         """Whether every request has its outcome."""
         return len(self.outcomes) == len(self.job.requests)
 
-    def report(self, line: str, now: float) -> JobDone:
-        """What came of the whole job."""
+    def report(self, line: str, now: float, sounds: Counter[Sound]) -> JobDone:
+        """What came of the whole job, and what the line has heard meanwhile."""
         return JobDone(
             line=line,
             job=self.job,
@@ -111,6 +116,7 @@ class Task:
             busy_s=self.busy_s,
             waited_s=now - self.submitted_at if self.waited_s is None else self.waited_s,
             strays=tuple(sorted(self.strays.items())),
+            sounds=tuple(sorted(sounds.items())),
         )
 
 
@@ -124,6 +130,8 @@ class Exchange:
     number: int
     size: int
     begun_at: float
+    timeout_s: float
+    """How long the first byte of the reply may take."""
     sent_at: float = math.inf
     """The end of our transmission on the wire."""
     deadline: float = math.inf
@@ -135,15 +143,29 @@ class Exchange:
     """When the first byte in ``heard`` came."""
     last_at: float = 0.0
     noise: bytearray = field(default_factory=bytearray)
+    overheard: bytearray = field(default_factory=bytearray)
+    """Good frames that were no answer."""
+    sounds: Counter[Sound] = field(default_factory=Counter)
 
     def written(self, now: float) -> None:
         """Writing returns before the bytes have left, so their time on the wire is added."""
         manners = self.manners
         character_s = manners.settings.character_s
         self.sent_at = now + self.size * character_s
-        self.deadline = self.sent_at + manners.timeout_s + manners.latency_s
+        self.deadline = self.sent_at + self.timeout_s
         reply_s = manners.codec.reply_size(self.request) * character_s
         self.latest = self.deadline + reply_s + GAP_S
+
+    @property
+    def delay_s(self) -> float:
+        """From the end of our request to the first byte of the reply."""
+        return max(0.0, self.began_at - self.sent_at)
+
+    @property
+    def late_until(self) -> float:
+        """When an answer that did not come in time can no longer come, nor pass for another."""
+        manners = self.manners
+        return self.sent_at + manners.timeout_s + manners.latency_s + manners.late_s
 
     @property
     def until(self) -> float:
@@ -160,12 +182,18 @@ class Exchange:
         self.last_at = now
         while self.heard:
             found, used = self.manners.codec.decode(bytes(self.heard), self.request, self.number)
-            done = self.heard[:used]
+            done, size = self.heard[:used], len(self.heard)
             del self.heard[:used]
             if isinstance(found, Reply):
+                self.sounds[Sound.LONG if used >= LONG_BYTES else Sound.SHORT] += 1
                 return found
             if isinstance(found, Stray):
                 self.task.strays[found] += 1
+            if found is Stray.DAMAGED:
+                long = size >= LONG_BYTES
+                self.sounds[Sound.LONG_DAMAGED if long else Sound.SHORT_DAMAGED] += 1
+            if found in (Stray.FOREIGN, Stray.LATE):
+                self.overheard += done
             if found is None or found is Stray.DAMAGED:
                 self.noise += done
             if used:
@@ -181,7 +209,7 @@ class Exchange:
         garbage = bytes(self.noise + self.heard)
         if not garbage:
             return Fault.SILENT, (
-                f"meter {self.task.job.meter} did not answer within {self.manners.timeout_s:g} s"
+                f"meter {self.task.job.meter} did not answer within {self.timeout_s:.3g} s"
                 f" at {spoken}; check its supply, wiring, address and speed"
             )
         return Fault.DAMAGED, (

@@ -1,25 +1,23 @@
 """Whether a meter answers, and how much of the line a silent one may cost.
 
-A meter counts as silent after ``FAILURES`` polls in a row without a reply that also span
-``SILENT_AFTER_S``.  From then on it is only probed, one cheap request at growing, jittered
-distances, and all probes of a line together get ``PROBE_SHARE`` of its time.  Any reply wakes it.
-One line in the log per outage and one per recovery.
+From its first miss on a meter is only probed: one cheap request, once, and all probes of a line
+together get ``PROBE_SHARE`` of its time.  Any reply ends that, and what it missed is read at once.
+It counts as silent after ``FAILURES`` misses in a row that also span ``SILENT_AFTER_S``; from then
+on its probes become rarer, jittered.  What is told of it, gateway/acquisition/line_health.py knows.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 FAILURES = 3
 SILENT_AFTER_S = 10.0
 PROBE_FIRST_S = 15.0
 PROBE_LONGEST_S = 900.0
+PROBE_FAULT_S = 60.0
+"""The same while the whole line is silent."""
 PROBE_SHARE = 0.05
 PROBE_SAVED_S = 5.0
 """Line time that may be saved up for probes: a few of them, not a burst after a quiet night."""
-
-log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -37,40 +35,65 @@ class Health:
     failing_since: float | None = None
     failures: int = 0
     silent: bool = False
+    told: bool = False
+    """Its silence was reported."""
+    line_fault: bool = False
+    """It is silent with all others of its line."""
+    suspected: bool = False
+    """To be probed, though it answered last: nobody on its line has for a while."""
+    proven: bool = False
+    """It answered when it was asked last."""
+    askable: bool = True
+    """There is something it does not refuse."""
     probe_at: float = 0.0
     pause_s: float = PROBE_FIRST_S
     reason: str = ""
 
-    def good(self, wall: float, round_trip_s: float) -> bool:
-        """A reply came.  True if the meter was silent until now."""
-        self.asked += 1
-        self.answered += 1
+    def replied(self, wall: float, round_trip_s: float) -> None:
+        """A good reply came, complete at ``wall`` (Unix time)."""
         weight = 1.0 if self.last_good_at is None else 0.125
         self.round_trip_s += (round_trip_s - self.round_trip_s) * weight
         self.last_good_at = wall
-        woke, self.silent = self.silent, False
-        if woke:
-            log.info("meter answers again", meter=self.meter, line=self.line, polls=self.failures)
-        self.failing_since, self.failures, self.pause_s = None, 0, PROBE_FIRST_S
+
+    def good(self) -> bool:
+        """A poll or a probe was answered, if only by a refusal.  True if the meter was silent."""
+        self.asked += 1
+        self.answered += 1
+        woke = self.silent
+        self.begin_anew()
+        self.proven = True
         return woke
+
+    def begin_anew(self) -> None:
+        """Nothing that was missed counts any more."""
+        self.silent = False
+        self.failing_since, self.failures, self.pause_s = None, 0, PROBE_FIRST_S
+
+    def stir(self, now: float) -> None:
+        """There was a sign of life: probe it as soon as may be."""
+        self.probe_at, self.pause_s = now, PROBE_FIRST_S
+
+    @property
+    def probed(self) -> bool:
+        """Whether it is only probed."""
+        return self.failures > 0 or self.suspected
 
     def bad(self, now: float, reason: str, jitter: Callable[[], float]) -> bool:
         """A poll or a probe got no reply.  True if the meter counts as silent from now on."""
         self.asked += 1
         self.failures += 1
         self.reason = reason
+        self.proven = False
         if self.failing_since is None:
             self.failing_since = now
-        if self.silent:
-            self.pause_s = min(self.pause_s * 2, PROBE_LONGEST_S)
-            self.probe_at = now + self.pause_s * (0.75 + 0.5 * jitter())
-            return False
-        if self.failures < FAILURES or now - self.failing_since < SILENT_AFTER_S:
-            return False
-        self.silent = True
+        was_silent = self.silent
+        if was_silent:
+            longest_s = PROBE_FAULT_S if self.line_fault else PROBE_LONGEST_S
+            self.pause_s = min(self.pause_s * 2, longest_s)
         self.probe_at = now + self.pause_s * (0.75 + 0.5 * jitter())
-        log.warning("meter stopped answering", meter=self.meter, line=self.line, reason=reason)
-        return True
+        if self.failures >= FAILURES and now - self.failing_since >= SILENT_AFTER_S:
+            self.silent = True
+        return self.silent and not was_silent
 
 
 @dataclass(slots=True)

@@ -10,25 +10,33 @@ heard; it answers with an ``Act``, what the shell must do next:
 
 What it keeps to:
 
-- Every exchange is chosen anew: by ``Priority``, then by the order of submission.  A failed try
-  goes behind the others of its class, so an urgent job waits for one exchange and never for three.
+- Every exchange is chosen anew: by class (gateway/acquisition/shares.py), then by the order of
+  submission.  A failed try goes behind the others of its class, so an urgent job waits for one
+  exchange and never for three.
+- A meter that must rest after an exchange, or owes an answer, lets the others of its class go
+  first: its guard time costs the line nothing while anybody else has something to say.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
-- The deadline is counted from the end of our own transmission on the wire, and judged by bytes:
+- The deadline is learned from the meter's replies (gateway/acquisition/patience.py), counted from
+  the end of our own transmission on the wire, and judged by bytes:
   what the shell has heard is read before the time is looked at.
 - A meter that did not answer in time still owes an answer.  Until that can no longer come, it is
   not asked anything for which the late answer could be mistaken (``Manners.late_s``).
 
-Not supported: broadcasts (nobody answers them), shares of time between the lower classes.
+Not supported: broadcasts (nobody answers them).
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
 from gateway.acquisition.exchange import Debt, Exchange, Manners, Task
-from gateway.events import Event, Fault, Job, PortChanged, PortSettings
+from gateway.acquisition.hearing import Hearing
+from gateway.acquisition.patience import Patience
+from gateway.acquisition.shares import Shares
+from gateway.events import Event, Fault, Job, Overheard, PortChanged, PortSettings, Priority
 from protocols.base import RefusedError, RequestError
 
 SETTLE_S = 0.02
@@ -42,6 +50,9 @@ PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 FRAMES_MAX = 255
 """Of one reply that goes on in follow-ups.  Source: DL/T 645-2007, follow-up data: SEQ is one
 byte."""
+FRAMES_IN_A_ROW = 8
+"""More than any ordinary reply has.  Then the others of its class go first: a meter whose reply
+does not end would hold them up for 255 exchanges, over a minute at 2400 baud."""
 REPLY_SIZE_MAX = 32_768
 """Bytes of one reply, all its frames together."""
 JOBS_MAX = 1024
@@ -88,7 +99,8 @@ class Line:
     """The jobs of one line and the exchange that runs.
 
     ``manners`` has one entry for each meter's asset number and may be changed by its owner;
-    ``emit`` takes ``JobDone`` and ``PortChanged``; ``random`` spreads the tries to open the port.
+    ``emit`` takes ``JobDone``, ``Overheard`` and ``PortChanged``; ``random`` spreads the tries to
+    open the port.
     """
 
     def __init__(
@@ -109,6 +121,11 @@ class Line:
         self._number = 0
         self._exchange: Exchange | None = None
         self._debts: dict[str, Debt] = {}
+        self._patience: defaultdict[str, Patience] = defaultdict(Patience)
+        self._shares = Shares()
+        self._hearing = Hearing()
+        self._ended_at: dict[str, float] = {}
+        """By meter: the last activity on the line in its last exchange."""
         self._last: tuple[str, PortSettings] | None = None
         self._active_at = -math.inf
         self._stray_at = -math.inf
@@ -172,6 +189,7 @@ class Line:
             self._hear(exchange, now, wall, heard)
         elif heard:
             self._stray_at = now
+            self._hearing.idle(heard)
         if self._exchange and now >= self._exchange.until:
             self._fail(self._exchange, now, *self._exchange.failure())
         return Listen(self._exchange.until) if self._exchange else self._choose(now)
@@ -183,7 +201,7 @@ class Line:
         if not self._up:
             return Open() if now >= self._open_at else Rest(min(self._open_at, expiry))
         while self._tasks:
-            task = min(self._tasks, key=lambda each: self._rank(each, now))
+            task = self._next(now)
             ready_at = self._ready_at(task, now)
             if now < ready_at:
                 return Rest(min(ready_at, expiry))
@@ -193,39 +211,63 @@ class Line:
         self._held_since = None
         return Rest(math.inf)
 
-    def _rank(self, task: Task, now: float) -> tuple[int, bool, int]:
-        """The lowest goes first.  In a class, who must wait for a late answer lets others go."""
-        debt = self._debt(task)
-        return task.job.priority, debt is not None and now < debt.until, task.order
+    def _next(self, now: float) -> Task:
+        """The task whose turn it is, unless its meter must rest and another of its class, or of
+        those it shares the time with, can begin before that is over.
+        """
+        ranks = self._shares.ranks({task.job.priority for task in self._tasks})
+        by_rank = sorted(self._tasks, key=lambda task: (ranks[task.job.priority], task.order))
+        first = by_rank[0]
+        free_at = self._free_at(first)
+        # A reply of several frames is not torn apart for the sake of a guard time.
+        if first.follow_up or free_at <= max(now, self._quiet_at(first)):
+            return first
+        level = min(first.job.priority, Priority.POLL)
+        for task in by_rank:
+            if min(task.job.priority, Priority.POLL) == level and self._free_at(task) < free_at:
+                return task
+        return first
+
+    def _free_at(self, task: Task) -> float:
+        """When neither the pair nor the meter needs silence any more before this request."""
+        return max(self._quiet_at(task), self._rested_at(task))
 
     def _debt(self, task: Task) -> Debt | None:
         """The answer to another request that this task's meter still owes."""
         debt = self._debts.get(task.job.meter)
         return debt if debt and debt.request != (task.follow_up or task.request) else None
 
-    def _ready_at(self, task: Task, now: float) -> float:
-        """The first moment at which this task's next request may be sent."""
+    def _rested_at(self, task: Task) -> float:
+        """When this task's meter is ready for it: has turned round, owes no other answer."""
+        meter = task.job.meter
+        debt = self._debt(task)
+        turned_at = self._ended_at.get(meter, -math.inf) + self._manners[meter].guard_s
+        return max(turned_at, debt.until) if debt else turned_at
+
+    def _quiet_at(self, task: Task) -> float:
+        """When the pair has been silent for long enough for this task's meter."""
         meter = task.job.meter
         manners = self._manners[meter]
         last_meter, last_settings = self._last or ("", None)
-        pause_s = manners.guard_s
+        pause_s = manners.silence_s
         if meter != last_meter:
             pause_s += manners.turnaround_s
         if manners.settings != last_settings:
             # A meter set to the slowest rate takes that long to see that the line is silent.
             slowest_s = max(each.settings.character_s for each in self._manners.values())
             pause_s = max(pause_s, SETTLE_S, SILENT_CHARACTERS * slowest_s)
-        ready_at = self._active_at + pause_s
-        debt = self._debt(task)
-        if debt:
-            ready_at = max(ready_at, debt.until)
+        return self._active_at + pause_s
 
+    def _ready_at(self, task: Task, now: float) -> float:
+        """The first moment at which this task's next request may be sent."""
+        ready_at = self._free_at(task)
         if self._held_since is None:
             self._held_since = now
         # Somebody else speaks: let him finish, but a line that babbles must not stop us for ever.
         patience_ends = max(ready_at, self._held_since) + PATIENCE_S
-        quiet_at = min(self._stray_at + pause_s, patience_ends)
-        return max(ready_at, quiet_at)
+        manners = self._manners[task.job.meter]
+        pause_s = max(manners.guard_s, self._quiet_at(task) - self._active_at)
+        return max(ready_at, min(self._stray_at + pause_s, patience_ends))
 
     def _begin(self, task: Task, now: float) -> Transmit | None:
         """Send this task's next request; None if the protocol has no words for it."""
@@ -241,7 +283,10 @@ class Line:
             task.tries += 1
         if task.waited_s is None:
             task.waited_s = now - task.submitted_at
-        self._exchange = Exchange(task, manners, request, self._number, len(data), now)
+        most_s = manners.timeout_s + manners.latency_s
+        timeout_s = self._patience[task.job.meter].timeout_s(manners.least_timeout_s, most_s)
+        self._overhear(now)
+        self._exchange = Exchange(task, manners, request, self._number, len(data), now, timeout_s)
         self._held_since = None
         return Transmit(manners.settings, data)
 
@@ -258,8 +303,7 @@ class Line:
             return
         self._end(exchange, now, answered=True)
         if not task.frames:
-            task.taken_at = wall
-            task.round_trip_s = max(0.0, exchange.began_at - exchange.sent_at)
+            task.taken_at, task.round_trip_s = wall, exchange.delay_s
         task.frames.append(reply)
         task.follow_up = exchange.manners.codec.follow_up(exchange.request, reply)
         size = sum(len(frame.data) for frame in task.frames)
@@ -272,23 +316,40 @@ class Line:
                 " ask for less at a time"
             )
             self._conclude(task, now, Fault.DAMAGED, endless)
+        elif len(task.frames) % FRAMES_IN_A_ROW == 0:
+            task.order = self._next_order()
 
     def _end(self, exchange: Exchange, now: float, *, answered: bool) -> None:
         """The exchange is over.  Note what the line must remember of it."""
         meter, manners = exchange.task.job.meter, exchange.manners
+        if answered:
+            self._patience[meter].replied(exchange.delay_s)
         self._exchange = None
         self._last = (meter, manners.settings)
+        self._ended_at[meter] = self._active_at
         exchange.task.busy_s += now - exchange.begun_at
+        self._shares.spent(exchange.task.job.priority, now - exchange.begun_at)
+        self._hearing.over(exchange, answered=answered)
+        self._overhear(now)
         debt = self._debts.pop(meter, None)
         # Of two answers owed, one came; which one, nobody can tell: the other may still come.
         if manners.late_s and not (answered and (debt is None or now >= debt.until)):
-            self._debts[meter] = Debt(exchange.request, exchange.deadline + manners.late_s)
+            self._debts[meter] = Debt(exchange.request, exchange.late_until)
+
+    def _overhear(self, now: float) -> None:
+        """Report the meters that have shown a sign of life without answering in time."""
+        for meter, exchange in self._hearing.alive():
+            most_s = exchange.manners.timeout_s + exchange.manners.latency_s
+            self._patience[meter].replied(min(now - exchange.sent_at, most_s))
+            self._emit(Overheard(self.name, meter))
 
     def _fail(self, exchange: Exchange, now: float, fault: Fault, error: str) -> None:
         """End the exchange without a reply."""
         if exchange.sent_at == math.inf:
             exchange.written(now)  # the port failed while writing: part of it may be on the wire
         self._end(exchange, now, answered=False)
+        if fault is not Fault.PORT:
+            self._patience[exchange.task.job.meter].missed()
         self._retry(exchange.task, now, fault, error)
 
     def _retry(
@@ -324,7 +385,7 @@ class Line:
         """Report the job if nothing is left of it."""
         if task.over:
             self._tasks.remove(task)
-            self._emit(task.report(self.name, now))
+            self._emit(task.report(self.name, now, self._hearing.take()))
 
     def _tell(self, reason: str) -> None:
         """Report the port's state where it differs from what was told last."""

@@ -9,12 +9,21 @@ a restart (a refusal) comes back as a ``Learned`` for the core to store.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.acquisition.health import Health, ProbeBudget
+from gateway.acquisition.health import Health
+from gateway.acquisition.line_health import LineHealth, LineTurned, Turned
 from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
+
+__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned"]
+
+TRIES = 3
+"""How often a request is sent to a meter that answered last."""
+POLL_WAITS_S = 3600.0
+"""A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
+one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +49,7 @@ class Learned:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """A meter fell silent, or answers again."""
-
-    meter: str
-    line: str
-    silent: bool
-    reason: str
-
-
-Found = Reading | Learned | Turned
+Found = Reading | Learned | Turned | LineTurned
 
 
 @dataclass(slots=True)
@@ -62,7 +61,12 @@ class _Meter:
     job: Job | None = None
     slot: int | None = None
     again: bool = False
-    """Ask once more before the next slot: it woke up, or its plan changed."""
+    """Ask once more before the next slot: it woke up, refused something, or its plan changed."""
+    doubted: set[str] = field(default_factory=set)
+    """Refused once.  The request may have arrived damaged, as one for something else; a refusal
+    does not say what it refuses."""
+    reserved_s: float = 0.0
+    """Line time set aside for the probe that runs."""
 
 
 class Polling:
@@ -76,8 +80,10 @@ class Polling:
     ) -> None:
         """Take the meters, what they refused before (asset, exchange key), a source of [0, 1)."""
         self._meters = {m.asset: _Meter(m, Health(m.asset, m.line)) for m in meters}
-        self._budgets = {m.config.line: ProbeBudget() for m in self._meters.values()}
-        self._jitter = jitter
+        on_line: dict[str, list[Health]] = {}
+        for meter in self._meters.values():
+            on_line.setdefault(meter.config.line, []).append(meter.health)
+        self._lines = {name: LineHealth(name, healths, jitter) for name, healths in on_line.items()}
         self._next_id = 1
         self._plans: dict[int, tuple[Exchange, ...]] = {}
         self._asked: set[int] = set()
@@ -101,10 +107,13 @@ class Polling:
 
     def due(self, now: float, wall: float) -> list[tuple[str, Job]]:
         """The jobs that are to start now, each with the name of its line."""
+        free = [meter for meter in self._meters.values() if meter.job is None]
+        # The budget for probes may not last for all: who has waited longest goes first.
+        free.sort(key=lambda meter: meter.health.probe_at if meter.health.probed else 0.0)
         return [
             (meter.config.line, job)
-            for meter in self._meters.values()
-            if meter.job is None and (job := self._job(meter, now, wall)) is not None
+            for meter in free
+            if (job := self._job(meter, now, wall)) is not None
         ]
 
     def next_due(self, now: float, wall: float) -> float:
@@ -112,9 +121,12 @@ class Polling:
         return min(self._next(meter, now, wall) for meter in self._meters.values())
 
     def read(self, asset: str, points: Iterable[str], not_after: float) -> tuple[str, Job]:
-        """A read that somebody waits for.  Raises KeyError for a meter we do not have."""
+        """A read that somebody waits for, of points that the meter has and does not all refuse.
+
+        Raises KeyError for a meter we do not have.
+        """
         meter = self._meters[asset]
-        plan = self._plan(meter, tuple(points) or meter.config.points)
+        plan = self._plan(meter, tuple(points))
         plan = tuple(one for each in plan for one in (each,) * (1 + self.twice(asset, each)))
         return meter.config.line, self._make(meter, plan, Priority.COMMAND, not_after)
 
@@ -137,6 +149,16 @@ class Polling:
         """Which of ``points`` the meter's model does not have."""
         return list(self._meters[asset].config.profile.unknown(tuple(points)))
 
+    def overheard(self, asset: str, now: float) -> None:
+        """A meter has shown a sign of life without answering: ask it as soon as may be."""
+        health = self._meters[asset].health
+        if health.failures:
+            health.stir(now)
+
+    def refuses(self, asset: str, points: Iterable[str]) -> bool:
+        """Whether the meter refuses all of ``points`` for good."""
+        return not self._plan(self._meters[asset], tuple(points))
+
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
         return asset in self._meters
@@ -147,7 +169,7 @@ class Polling:
         if meter.job is not None and meter.job.id == event.job.id:
             meter.job = None
         if event.job.priority is Priority.PROBE:
-            self._budgets[event.line].spend(event.busy_s)
+            self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
         asked = event.job.id in self._asked
         found: list[Found] = []
         for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
@@ -162,9 +184,9 @@ class Polling:
         return found + self._judge(meter, event, now)
 
     def _next(self, meter: _Meter, now: float, wall: float) -> float:
-        if meter.job is not None:
+        if meter.job is not None or not meter.plan:
             return float("inf")
-        if meter.health.silent:
+        if meter.health.probed:
             return max(meter.health.probe_at, now + 1.0)
         cell = slot(wall, meter.config.period_s)
         return now if meter.again or cell.number != meter.slot else now + cell.ends_in_s
@@ -172,7 +194,7 @@ class Polling:
     def _job(self, meter: _Meter, now: float, wall: float) -> Job | None:
         if not meter.plan:
             return None
-        if meter.health.silent:
+        if meter.health.probed:
             return self._probe(meter, now)
         cell = slot(wall, meter.config.period_s)
         if cell.number == meter.slot and not meter.again:
@@ -181,12 +203,18 @@ class Polling:
         # Late in a slot (after a start, say) the next one's poll would only repeat this one.
         late = cell.ends_in_s < meter.config.period_s / 2
         useful_s = cell.ends_in_s + (meter.config.period_s if late else 0)
-        meter.job = self._make(meter, meter.plan, Priority.POLL, now + useful_s)
+        not_after = now + max(useful_s, POLL_WAITS_S)
+        # A meter that did not answer last, or was never heard, gets no retries.
+        tries = TRIES if meter.health.proven else 1
+        meter.job = self._make(meter, meter.plan, Priority.POLL, not_after, tries)
         return meter.job
 
     def _probe(self, meter: _Meter, now: float) -> Job | None:
-        if now < meter.health.probe_at or not self._budgets[meter.config.line].allows(now):
+        budget = self._lines[meter.config.line].budget
+        if now < meter.health.probe_at or not budget.allows(now):
             return None
+        meter.reserved_s = meter.config.timeout_s
+        budget.spend(meter.reserved_s)
         codec = meter.config.profile.codec()
         cheapest = min(meter.plan, key=lambda exchange: codec.reply_size(exchange.request))
         meter.job = self._make(meter, (cheapest,), Priority.PROBE, now + 600, tries=1)
@@ -198,7 +226,7 @@ class Polling:
         plan: tuple[Exchange, ...],
         priority: Priority,
         not_after: float,
-        tries: int = 3,
+        tries: int = TRIES,
     ) -> Job:
         job = Job(
             id=self._next_id,
@@ -220,17 +248,24 @@ class Polling:
 
     def _replan(self, meter: _Meter) -> None:
         meter.plan = self._plan(meter, meter.config.points)
+        meter.health.askable = bool(meter.plan)
 
     def _outcome(
         self, meter: _Meter, exchange: Exchange, line: str, got: Outcome, *, asked: bool
     ) -> list[Found]:
         config = meter.config
         if got.reply is not None:
-            values = exchange.values(got.reply.data)
+            meter.doubted.discard(exchange.key)
+            values = exchange.values(got.reply.data, config.ratio)
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values, exchange)]
         refused = got.fault is Fault.REFUSED and got.permanent
         if refused and not asked and exchange.key not in meter.refused:
+            if exchange.key not in meter.doubted:
+                meter.doubted.add(exchange.key)
+                meter.again = True
+                return []
+            meter.doubted.discard(exchange.key)
             meter.refused.add(exchange.key)
             return [Learned(config.asset, exchange.key, got.error)]
         return []
@@ -238,14 +273,21 @@ class Polling:
     def _judge(self, meter: _Meter, event: JobDone, now: float) -> list[Found]:
         """Whether the meter answered at all: a refusal is an answer, a lost port says nothing."""
         health, config = meter.health, meter.config
-        answers = [o for o in event.outcomes if o.reply is not None or o.fault is Fault.REFUSED]
-        if answers:
-            good = answers[-1]
-            if health.good(good.taken_at, good.round_trip_s):
-                meter.again = True
-                return [Turned(config.asset, config.line, silent=False, reason="")]
-            return []
+        line = self._lines[config.line]
+        replies = [outcome for outcome in event.outcomes if outcome.reply is not None]
+        if replies or any(outcome.fault is Fault.REFUSED for outcome in event.outcomes):
+            if replies:
+                health.replied(replies[-1].taken_at, replies[-1].round_trip_s)
+            restored = line.fault
+            meter.again = meter.again or health.failures > 0
+            told = line.answered(health, now)
+            if restored:
+                self._ask_again(config.line)
+            return list(told)
         missed = [o for o in event.outcomes if o.fault in (Fault.SILENT, Fault.DAMAGED)]
-        if missed and health.bad(now, missed[0].error, self._jitter):
-            return [Turned(config.asset, config.line, silent=True, reason=missed[0].error)]
-        return []
+        return list(line.missed(health, now, missed[0].error)) if missed else []
+
+    def _ask_again(self, line: str) -> None:
+        """The line works again: whoever is on it may have a reading for this slot."""
+        for meter in self._meters.values():
+            meter.again = meter.again or meter.config.line == line

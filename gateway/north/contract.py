@@ -206,6 +206,8 @@ EventCode = Literal[
     "comm_restored",
     "line_down",
     "line_up",
+    "line_fault",
+    "line_restored",
     "clock_changed",
     "clock_offset",
     "reading_suspect",
@@ -241,6 +243,9 @@ class Shed(Message):
     code: Literal["shed"] = "shed"
     at: Instant
     clock: Clock
+    of_epoch: Epoch | None = Field(
+        None, description="The epoch that numbered them; left out if it is the envelope's."
+    )
     lane: Lane
     first: Seq
     last: Seq

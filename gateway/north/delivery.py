@@ -214,7 +214,8 @@ class Delivery(Generic[M]):
         if self._began_at is None:
             return None
         if self._up is None:
-            if now - self._began_at < ANSWER_TIMEOUT_S:
+            # The same sum as in next_due, or rounding could make the core call again and again.
+            if now < self._began_at + ANSWER_TIMEOUT_S:
                 return None
             return LinkDown(self._connection, f"no answer within {ANSWER_TIMEOUT_S:.0f} s")
         waited_s = max((now - sent.at for sent in self._flight.values()), default=0.0)

@@ -16,7 +16,7 @@ from gateway.store.database import Database
 class Known(StrEnum):
     """What is known of a command that has just come."""
 
-    NEW = "new"  # never seen; it is remembered now
+    NEW = "new"  # never seen
     KNOWN = "known"  # seen: send its results again, do nothing
     CONFLICT = "conflict"  # the id was seen with other content: refuse and report
 
@@ -45,18 +45,24 @@ class Commands:
     def remember(
         self, command: str, digest: str, issuer: str, received: float, *, keep: bool = False
     ) -> Known:
-        """Remember the command with this id, or say what is known of it.
+        """Remember the command with this id if it is new; says what was known of it.
 
         ``digest`` stands for its whole content, ``received`` is Unix time, ``keep`` is for money.
         """
+        known = self.known(command, digest)
+        if known is Known.NEW:
+            self._database.write(
+                "insert into command (id, digest, issuer, received, keep) values (?, ?, ?, ?, ?)",
+                *(command, digest, issuer, received, keep),
+            )
+        return known
+
+    def known(self, command: str, digest: str) -> Known:
+        """What is known of the command with this id and content."""
         row = self._database.row("select digest from command where id = ?", command)
-        if row:
-            return Known.KNOWN if row[0] == digest else Known.CONFLICT
-        self._database.write(
-            "insert into command (id, digest, issuer, received, keep) values (?, ?, ?, ?, ?)",
-            *(command, digest, issuer, received, keep),
-        )
-        return Known.NEW
+        if row is None:
+            return Known.NEW
+        return Known.KNOWN if row[0] == digest else Known.CONFLICT
 
     def add_result(self, command: str, result: Result) -> None:
         """Add the next stage to a remembered command."""

@@ -29,6 +29,7 @@ from gateway.store.ballast import Ballast
 from gateway.store.connection import Connection, connect, open_sound
 from gateway.store.faults import (
     DiskFullError,
+    LockedError,
     StoreDamagedError,
     StoreError,
     os_faults,
@@ -181,16 +182,24 @@ class Database(Connection):
     def close(self) -> None:
         """Note the head, mark the file as properly closed, let go of everything.
 
-        After a fault the files stay as they are: the next start judges what is on flash.
+        After a fault, or where the mark cannot be written, the files stay as they are: the next
+        start judges what is on flash.
         """
         with self._held.pop_all() as held:
-            if self._failed is None:
+            if self._failed is None and self._mark_closed():
                 held.callback(super().close)
-                with self.transaction():
-                    self.set_meta(_IN_USE, "no")
                 self._write_head(Head(self.epoch, self._lasts()))
             else:
                 self._abandon()
+
+    def _mark_closed(self) -> bool:
+        """False if there is no room for the mark, or another process holds the file."""
+        try:
+            with self.transaction():
+                self.set_meta(_IN_USE, "no")
+        except (DiskFullError, LockedError):
+            return False
+        return True
 
     def _abandon(self) -> None:
         """Close without folding the log into the file, as SQLite does for the last to close it."""

@@ -18,11 +18,11 @@ from tabulate import tabulate
 from gateway.acquisition.ports import port_advice
 from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
 from gateway.technician.cli import config_option
-from protocols.exchanges import Exchange, ItemExchange
+from protocols.exchanges import DIRECT, Exchange, ItemExchange
 from protocols.model import Dlt645Profile
 from protocols.planner import Timing
 
-REPLY_DELAY_S = {"dlt645-2007": 0.1, "modbus": 0.05}
+REPLY_DELAY_S = {"dlt645-2007": 0.1, "dlt645-1997": 0.1, "modbus": 0.05}
 """What meters usually take to begin a reply."""
 ITEM_REPLY_BYTES = 20
 """A DL/T 645 reply without its value: four wake-up bytes, frame, identifier."""
@@ -111,6 +111,7 @@ def table(config: Config) -> str:
                 load.meter.asset,
                 load.meter.address,
                 load.meter.profile.name,
+                _ratio(load.meter),
                 len(load.meter.points),
                 len(load.exchanges),
                 f"{load.line_time_s:.2f} s",
@@ -119,11 +120,18 @@ def table(config: Config) -> str:
             )
             for load in loads
         ]
-        headers = ("meter", "address", "profile", "points", "exchanges", "takes", "every", "share")
+        headers = (
+            "meter", "address", "profile", "CT x PT", "points", "exchanges", "takes", "every",
+            "share",
+        )  # fmt: skip
         count = f"{len(loads)} meter{'s' if len(loads) > 1 else ''}"
         head = f"line {line.name} on {line.port}: {count}, {share:.1%} of its time"
         parts.append(head + "\n" + tabulate(rows, headers=headers, disable_numparse=True))
     return "\n\n".join(parts)
+
+
+def _ratio(meter: MeterConfig) -> str:
+    return f"{meter.ratio.ct} x {meter.ratio.pt}" if meter.ratio is not DIRECT else "1"
 
 
 @click.command()

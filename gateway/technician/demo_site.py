@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.technician.demo_broker import HOST
-from simulators.area import PROFILES, Area, AreaMeter
+from simulators.area import PROFILES, Area
+from simulators.area_meter import AreaMeter
 
 GATEWAY = "demo"
 PATIENCE_S = 10.0

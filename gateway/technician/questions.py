@@ -11,10 +11,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997_items, modbus
 from protocols.base import Quality, Request, Value
-from protocols.dlt645_items import find
 from protocols.modbus_values import Order, decode_value, registers
+from protocols.planner import Dialect
 from protocols.profile import SHIPPED, Profile
 
 PROFILE_DIRECTORIES = (Path("/etc/taiqu/meters"), SHIPPED)
@@ -86,14 +86,21 @@ def address_question() -> Question:
     return Question(("address",), dlt645.read_address(), answers)
 
 
-def of_item(address: str, di: str) -> Question:
-    """The question for one data identifier, eight hex digits.  Raises RequestError."""
+def of_item(dialect: Dialect, address: str, di: str) -> Question:
+    """The question for one data identifier, as printed.  Raises RequestError."""
     di = di.upper()
-    item = find(di)
+    item = dialect.find(di)
+    blocks = {block.di: block for block in dlt645_1997_items.blocks(di)}
 
     def answers(data: bytes) -> list[Answer]:
         if item is None:
             return [Answer(di, data.hex(" ").upper(), meaning="identifier not known here: raw")]
+        if blocks:
+            return [
+                _answer(f"{block}[{number}]", value, blocks[block].label(number))
+                for block, values in dlt645_1997_items.decode_set(di, data).items()
+                for number, value in enumerate(values)
+            ]
         values = item.decode(data)
         if len(values) == 1:
             return [_answer(di, values[0], item.point or item.name)]
@@ -102,7 +109,7 @@ def of_item(address: str, di: str) -> Question:
             for number, value in enumerate(values)
         ]
 
-    return Question((di,), dlt645.read(address, di), answers)
+    return Question((di,), dialect.read(address, di), answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,9 @@ from gateway.technician.questions import (
 from gateway.technician.read_options import SPEECHES, Options
 from protocols.base import RequestError
 from protocols.modbus_values import TYPES
+from protocols.planner import DIALECT_1997
 from protocols.profile import Profile, ProfileError, load
 
-DLT645_PROFILE = "dlt645-2007-three-phase"
 ANY_METER = "A" * 12
 HINTS = {
     Fault.SILENT: "wires A and B swapped, another --baud or --parity and a wrong --address all"
@@ -58,26 +58,26 @@ def _profile_for(options: Options) -> Profile | None:
     """The profile that was asked for, or is needed."""
     if options.profile:
         profile = find_profile(options.profile)
-        if profile.protocol.partition("-")[0] != options.protocol.partition("-")[0]:
+        if profile.protocol != options.speech.models:
             raise click.UsageError(
                 f"profile {profile.name} is for {profile.protocol}, not for {options.protocol}"
             )
         return profile
     if options.di or options.register is not None or options.raw is not None:
         return None
-    return find_profile(DLT645_PROFILE) if options.protocol == "dlt645" else None
+    return find_profile(options.speech.usual) if options.speech.usual else None
 
 
 def _find(options: Options, profile: Profile | None, asker: Asker) -> Found:
     """Ask what was asked for.  Raises RequestError, PortDownError."""
-    address = options.address
+    address, dialect = options.address, options.speech.dialect
     if address is None:
-        found = asker.read(ANY_METER, [address_question()])
-        if found.failed:
+        found = _only_meter(options, asker)
+        if not found.answers:
             return found
         address = found.meter
-    if options.di:
-        return asker.read(address, [of_item(address, di) for di in options.di])
+    if options.di and dialect:
+        return asker.read(address, [of_item(dialect, address, di) for di in options.di])
     if options.register is not None:
         if not address.isdecimal():
             raise RequestError(f"{address!r} is no Modbus unit; write a number from 1 to 247")
@@ -92,6 +92,20 @@ def _find(options: Options, profile: Profile | None, asker: Asker) -> Found:
         hint = f"did you mean {' or '.join(near)}?" if near else ", ".join(profile.points)
         raise click.UsageError(f"profile {profile.name} has no point {unknown!r}; {hint}")
     return asker.read_points(profile, address, options.points or profile.default_points)
+
+
+def _only_meter(options: Options, asker: Asker) -> Found:
+    """Who the only DL/T 645 meter on the line is."""
+    if options.speech.dialect is not DIALECT_1997:
+        return asker.read(ANY_METER, [address_question()])
+    # Nothing asks for an address in 1997, but any answer tells it; or, where a meter leaves the
+    # wildcards in its answers, its number does.
+    asked = [of_item(DIALECT_1997, ANY_METER, di) for di in ("9010", "C032")]
+    found = asker.read(ANY_METER, asked)
+    numbers = [answer.value for answer in found.answers if answer.name == "C032" and answer.value]
+    if found.meter == ANY_METER and numbers:
+        found.meter = numbers[0]
+    return found
 
 
 def show(found: Found) -> None:
@@ -181,13 +195,13 @@ def _number(_: click.Context, parameter: click.Parameter, text: str | None) -> i
 @click.option(
     "--profile",
     metavar="NAME",
-    help=f"The meter's model: a name or a .toml file.  DL/T 645: {DLT645_PROFILE}.",
+    help="The meter's model: a name or a .toml file.  DL/T 645 without it: any three-phase meter.",
 )
 @click.option(
     "--di",
     multiple=True,
     metavar="HEX",
-    help="A DL/T 645 identifier, like 00010000; may be repeated.",
+    help="A DL/T 645 identifier, like 00010000 (1997: 9010); may be repeated.",
 )
 @click.option(
     "--register", callback=_number, metavar="N", help="A Modbus register as on the wire, from 0."

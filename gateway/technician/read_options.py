@@ -14,9 +14,10 @@ from gateway.acquisition.ports import parse_port
 from gateway.config import PARITIES
 from gateway.events import PortSettings
 from gateway.technician.questions import Registers
-from protocols import dlt645, modbus
+from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Codec
 from protocols.modbus_values import registers
+from protocols.planner import DIALECT_1997, DIALECT_2007, Dialect
 from protocols.profile import Profile
 
 TIMEOUT_S = 1.0
@@ -31,13 +32,34 @@ class Speech:
 
     codec: Codec[Any]
     settings: PortSettings
+    models: str
+    """What profiles of its meters call it."""
     late_s: float = 0.0
+    dialect: Dialect | None = None
+    """Which DL/T 645 it is; None: Modbus."""
+    usual: str = ""
+    """The profile that is taken where none is named."""
 
 
+_DLT645 = Speech(
+    dlt645,
+    PortSettings(2400, "E"),
+    "dlt645-2007",
+    dialect=DIALECT_2007,
+    usual="dlt645-2007-three-phase",
+)
 SPEECHES = {
-    "dlt645": Speech(dlt645, PortSettings(2400, "E")),
-    "modbus-rtu": Speech(modbus.rtu, PortSettings(9600, "N"), LATE_S),
-    "modbus-tcp": Speech(modbus.tcp, PortSettings()),
+    "dlt645": _DLT645,
+    "dlt645-2007": _DLT645,
+    "dlt645-1997": Speech(
+        dlt645_1997,
+        PortSettings(1200, "E"),
+        "dlt645-1997",
+        dialect=DIALECT_1997,
+        usual="dlt645-1997-three-phase",
+    ),
+    "modbus-rtu": Speech(modbus.rtu, PortSettings(9600, "N"), "modbus", LATE_S),
+    "modbus-tcp": Speech(modbus.tcp, PortSettings(), "modbus"),
 }
 
 
@@ -65,6 +87,11 @@ class Options:
     tries: int
     as_json: bool
 
+    @property
+    def speech(self) -> Speech:
+        """The protocol that was named."""
+        return SPEECHES[self.protocol]
+
     def check(self) -> None:
         """Raises click.UsageError for what cannot be meant together."""
         if problem := parse_port(self.port):
@@ -83,15 +110,15 @@ class Options:
         given = [way for way, used in ways.items() if used]
         if len(given) > 1:
             raise click.UsageError(f"{' and '.join(given)} cannot be asked together; choose one")
-        wrong = {"--di": self.protocol != "dlt645", "--register": self.protocol == "dlt645"}
+        wrong = {"--di": not self.speech.dialect, "--register": bool(self.speech.dialect)}
         if given and wrong.get(given[0]):
             raise click.UsageError(f"{given[0]} does not go with --protocol {self.protocol}")
-        if self.address is None and self.protocol != "dlt645" and not self.raw:
+        if self.address is None and not self.speech.dialect and not self.raw:
             raise click.UsageError("--address is missing: the meter's Modbus unit, 1 to 247")
 
     def manners(self, profile: Profile | None) -> Manners:
         """How to speak: as typed, else as in the profile, else as usual."""
-        speech = SPEECHES[self.protocol]
+        speech = self.speech
         settings, timeout_s, guard_s = speech.settings, TIMEOUT_S, GUARD_S
         if profile:
             line = profile.line

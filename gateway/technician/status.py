@@ -31,6 +31,12 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def _errors(of: MeterState | LineState) -> str:
+    """What went wrong, by kind: requests without a reply, and frames that were no reply."""
+    counted = {**of["faults"], **{f"{kind} stray": n for kind, n in of["strays"].items()}}
+    return ", ".join(f"{n} {kind}" for kind, n in counted.items() if n) or "none"
+
+
 def _freeze(day: DayState | None) -> str:
     """Yesterday's freeze of one meter, and how far its clock is off."""
     if day is None:
@@ -52,20 +58,20 @@ def _meter(meter: MeterState, now: float, day: DayState | None) -> tuple[str, ..
         rate,
         f"{meter['round_trip_ms']:.0f} ms" if last is not None else "-",
         _freeze(day),
+        _errors(meter),
         f"silent: {meter['reason']}" if meter["silent"] else meter["reason"],
     )
 
 
 def _line(line: LineState) -> tuple[str, ...]:
-    counted = {**line["faults"], **{f"{kind} stray": n for kind, n in line["strays"].items()}}
-    errors = ", ".join(f"{n} {kind}" for kind, n in counted.items() if n)
     return (
         line["name"],
         line["port"],
         "up" if line["up"] else f"down: {line['reason'] or 'not opened yet'}",
         f"{line['use']:.0%}",
         str(line["exchanges"]),
-        errors or "none",
+        _errors(line),
+        str(line["noise_bytes"]),
     )
 
 
@@ -108,16 +114,21 @@ def report(state: State, now: float) -> str:
             "answered",
             "round trip",
             "freeze",
+            "errors",
             "trouble",
         ),
         disable_numparse=True,
     )
     lines = tabulate(
         [_line(line) for line in state["lines"]],
-        headers=("line", "port", "state", "in use", "exchanges", "errors"),
+        headers=("line", "port", "state", "in use", "exchanges", "errors", "noise bytes"),
         disable_numparse=True,
     )
-    return f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    page = f"{_head(state, now)}\n\n{meters}\n\n{lines}"
+    for line in state["lines"]:
+        if line["diagnosis"]:
+            page += f"\nline {line['name']}: {line['diagnosis']}"
+    return page
 
 
 def _read_state(directory: Path) -> State:

@@ -1,0 +1,124 @@
+"""How much of a line's time the wire and the meters take, and what silent meters cost the others.
+
+A saturated line: the period is shorter than a cycle.  Whole cycles only: from a request to the same
+request again.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+from tests.bench.figures import BenchError, Figure, quantile
+from tests.bench.rig import Daemon, Entry, Meters, rig, wait_for
+
+EFFICIENCY = {2400: 0.97, 9600: 0.95, 115200: 0.85}
+"""What is aimed at, by baud rate."""
+SILENT = {3: 1.05, 30: 1.10}
+"""Of 32 meters so many silent: how much longer may the cycle of the living be."""
+SATURATED = {"period_s": 1}
+
+
+def wire(*, quick: bool) -> Iterator[Figure]:
+    """Wire efficiency with 32 meters, guard times as the profile has them."""
+    count = 6 if quick else 32
+    lines = [Meters(line=f"w{b}", count=count, baud=b, settings=SATURATED) for b in EFFICIENCY]
+    for line in lines:
+        with rig() as bench:
+            bench.configure_meters(bench.start_meters(line), line)
+            daemon = bench.start_daemon()
+            cycle_s = count * 5 * (0.04 + 55 * 11 / line.baud)
+            _pause(daemon, 2 + 1.2 * cycle_s)
+            bench.exchanges()
+            _pause(daemon, max(10.0, 1.6 * cycle_s))
+            entries = bench.exchanges()[line.line]
+        whole, cycles = whole_cycles(entries)
+        span_s = whole[-1].at - whole[0].at
+        wire_s = sum(entry.wire_s for entry in whole[:-1])
+        lost = [b.at - a.at - a.wire_s for a, b in pairwise(whole)]
+        yield Figure(
+            bench="wire",
+            figure=f"efficiency_{line.baud}",
+            value=wire_s / span_s,
+            unit="ratio",
+            aim=EFFICIENCY[line.baud],
+            better="more",
+            detail={
+                "meters": count,
+                "cycles": cycles,
+                "cycle_s": round(span_s / cycles, 3),
+                "exchanges_per_cycle": (len(whole) - 1) / cycles,
+                "wire_s_per_cycle": round(wire_s / cycles, 3),
+                "lost_ms_p50": round(quantile(lost, 0.5) * 1000, 2),
+                "lost_ms_p99": round(quantile(lost, 0.99) * 1000, 2),
+                "meter_delay_ms": line.delay_ms,
+            },
+        )
+
+
+def silent(*, quick: bool) -> Iterator[Figure]:
+    """What silent meters cost the living: their cycle, per living meter, against a healthy line."""
+    count = 8 if quick else 32
+    share = {wanted: max(1, wanted * count // 32) for wanted in SILENT}
+    if quick:
+        share[30] = count - 2
+    make = partial(Meters, count=count, baud=4800, settings={**SATURATED, "timeout_ms": 1000})
+    lines = {0: make(line="s0"), **{wanted: make(line=f"s{wanted}") for wanted in SILENT}}
+    with rig() as bench:
+        bench.configure_meters(bench.start_meters(*lines.values()), *lines.values())
+        dead = {asset for n, gone in share.items() for asset in lines[n].assets[-gone:]}
+        bench.silence(sorted(dead))
+        daemon = bench.start_daemon()
+        began = time.monotonic()
+        wait_for("the silent meters to be known as such", partial(_known, daemon, dead), 600)
+        known_s = time.monotonic() - began
+        _pause(daemon, 5)
+        bench.exchanges()
+        _pause(daemon, 40 if quick else 90)
+        entries = bench.exchanges()
+    healthy_s = _cycle_s(entries["s0"]) / count
+    for wanted, gone in share.items():
+        living = count - gone
+        cycle_s = _cycle_s(entries[f"s{wanted}"])
+        yield Figure(
+            bench="silent",
+            figure=f"penalty_{wanted}_of_32",
+            value=cycle_s / living / healthy_s,
+            unit="ratio",
+            aim=SILENT[wanted],
+            detail={
+                "silent": gone,
+                "living": living,
+                "cycle_s": round(cycle_s, 3),
+                "healthy_cycle_s": round(healthy_s * living, 3),
+                "probes": sum(not entry.said for entry in entries[f"s{wanted}"]),
+                "known_after_s": round(known_s, 1),
+                "timeout_ms": 1000,
+                "baud": 4800,
+            },
+        )
+
+
+def whole_cycles(entries: Sequence[Entry]) -> tuple[Sequence[Entry], int]:
+    """From an answered request to the last time it was made, and how many cycles that is."""
+    first = next(n for n, entry in enumerate(entries) if entry.said)
+    again = [n for n, entry in enumerate(entries) if entry.request == entries[first].request]
+    if len(again) < 2:
+        raise BenchError(f"no whole cycle among {len(entries)} exchanges")
+    return entries[first : again[-1] + 1], len(again) - 1
+
+
+def _cycle_s(entries: Sequence[Entry]) -> float:
+    whole, cycles = whole_cycles(entries)
+    return (whole[-1].at - whole[0].at) / cycles
+
+
+def _known(daemon: Daemon, dead: set[str]) -> bool:
+    state = daemon.state()
+    return state is not None and {m["asset"] for m in state["meters"] if m["silent"]} == dead
+
+
+def _pause(daemon: Daemon, for_s: float) -> None:
+    """Let it work for a while."""
+    time.sleep(for_s)
+    daemon.check()
