@@ -13,7 +13,7 @@ import pytest
 
 from gateway.events import Arrived
 from protocols.dlt645 import Frame, encode_frame
-from simulators.area import AreaMeter
+from simulators.area_meter import AreaMeter
 from tests.test_world import assert_nothing_lost, assert_true
 from tests.world import START, World
 
