@@ -7,11 +7,13 @@ the morning.
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from gateway.config_reader import ConfigError, Reader
 from gateway.config_tables import (
     BAUD_RATES,
+    CollectionTable,
     GatewayTable,
     LineTable,
     MeterTable,
@@ -25,6 +27,8 @@ from protocols.profile import Profile
 
 __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "StoreTable", "load"]
 
+MAX_KW = 100
+"""More than any meter without transformers in front of it can measure: three phases of 100 A."""
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -42,6 +46,8 @@ class MeterConfig:
     timeout_s: float
     least_timeout_s: float
     guard_s: float
+    max_kw: int
+    """More than this it cannot have measured: a register that grew faster is read again."""
     ratio: Ratio = DIRECT
     """What the transformers in front of it divide by (倍率)."""
 
@@ -53,6 +59,7 @@ class Config:
     path: Path
     gateway: GatewayTable
     store: StoreTable
+    collection: CollectionTable
     mqtt: MqttTable
     lines: tuple[LineTable, ...]
     meters: tuple[MeterConfig, ...]
@@ -81,22 +88,27 @@ def load(path: Path) -> Config:
     """
     reader = Reader(path)
     data = reader.toml()
-    reader.no_others(data, ("gateway", "store", "mqtt", "line", "meter"))
+    reader.no_others(data, ("gateway", "store", "collection", "mqtt", "line", "meter"))
     gateway = reader.table(GatewayTable, data, "gateway")
     store = reader.table(StoreTable, data, "store")
+    collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
+    if gateway:
+        reader.check_timezone(gateway)
     if mqtt:
         reader.check_mqtt(mqtt)
     profiles = reader.profiles(data, tables)
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
-    if reader.problems or not (gateway and store and mqtt):
+    if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
     digest = hashlib.sha256(reader.raw).hexdigest()[:16]
-    return Config(path, gateway, store, mqtt, tuple(line for _, line in lines), meters, digest)
+    return Config(
+        path, gateway, store, collection, mqtt, tuple(line for _, line in lines), meters, digest
+    )
 
 
 def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
@@ -118,5 +130,6 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,
         least_timeout_s=table.timeout_min_ms / 1000,
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
+        max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
         ratio=DIRECT if ratio == DIRECT else ratio,
     )

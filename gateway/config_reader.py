@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.acquisition.ports import parse_port
-from gateway.config_tables import LineTable, MeterTable, MqttTable, Table
+from gateway.config_tables import GatewayTable, LineTable, MeterTable, MqttTable, Table
 from gateway.north.broker import broker_problem
 from protocols.profile import Profile, ProfileError
 from protocols.profile import load as load_profile
@@ -97,6 +98,17 @@ class Reader:
             for detail in error.errors(include_url=False):
                 self.say(*_explain(model, detail, where))
         return None
+
+    def check_timezone(self, gateway: GatewayTable) -> None:
+        """The time zone is one that this machine knows."""
+        try:
+            ZoneInfo(gateway.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.say(
+                "gateway.timezone",
+                f"found {gateway.timezone!r}: no such time zone here; write a name like"
+                " Asia/Shanghai, and see that the package tzdata is installed",
+            )
 
     def check_mqtt(self, mqtt: MqttTable) -> None:
         """What belongs together is there, and the files exist."""

@@ -59,6 +59,9 @@ class GatewayTable(Table):
     run_directory: FileName = Field(
         "/run/taiqu", description="a directory on tmpfs, for live state"
     )
+    timezone: str = Field(
+        "Asia/Shanghai", description="where the meters' midnight is, like Asia/Shanghai"
+    )
 
 
 class StoreTable(Table):
@@ -76,6 +79,22 @@ class StoreTable(Table):
     )
     ballast_mib: int = Field(
         8, ge=1, le=1024, description="MiB held back for a full disk, 1 to 1024"
+    )
+
+
+class CollectionTable(Table):
+    """``[collection]``: the daily freezes (日冻结) and the meters' clocks."""
+
+    backfill_days: int = Field(
+        62, ge=1, le=62, description="days back that are read where they are missing, 1 to 62"
+    )
+    in_time: str = Field(
+        "02:00",
+        pattern="^(0[0-9]|1[0-9]|2[0-2]):[0-5][0-9]$",
+        description="the local time by which a freeze counts as in time, like 02:00",
+    )
+    clock_limit_s: int = Field(
+        60, ge=5, le=3600, description="seconds a meter's clock may be off, 5 to 3600"
     )
 
 
@@ -153,6 +172,9 @@ class MeterTable(Table):
     )
     guard_ms: int | None = Field(
         None, ge=0, le=5000, description="milliseconds of silence before a request, 0 to 5000"
+    )
+    max_kw: int | None = Field(
+        None, ge=1, le=10_000_000, description="kW that can never be exceeded here, at least 1"
     )
     ct_ratio: RatioText = Field("1", description='a number like 200, or "1000/5"')
     pt_ratio: RatioText = Field("1", description='a number like 100, or "10000/100"')

@@ -14,9 +14,12 @@ from random import Random
 
 import structlog
 
+from gateway.acquisition.confirm import Confirmation, limits_of
 from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned
 from gateway.clock import Clock, ClockState, judge
+from gateway.collector import Collector
 from gateway.config import Config
+from gateway.doubts import Doubts
 from gateway.events import (
     Arrived,
     Crashed,
@@ -41,6 +44,7 @@ from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.learned import Learned as Refusals
 from gateway.store.learned import Refused
 from gateway.store.outbox import Outbox
+from gateway.store.readings import Readings
 from gateway.store.startup import How
 from gateway.uplink import SOFTWARE, LinkDoor, Uplink
 from protocols.base import Quality
@@ -109,15 +113,30 @@ class Core:
             self._uplink.delivery,
             self._submit,
         )
+        self._begin_to_collect(random)
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
-        self._poll_at = self._show_at = self._send_at = now
+        self._collect_at = self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._floor_at = now
         self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
         self._tell_how_it_began()
+
+    def _begin_to_collect(self, random: Random) -> None:
+        meters = self._config.meters
+        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
+        parts = (self._polling, self._recorder, self._submit)
+        self._doubts = Doubts(confirmation, *parts)
+        self._collector = Collector(
+            self._config,
+            Readings(self._database),
+            *parts,
+            self._judged,
+            confirmation,
+            random.random,
+        )
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -157,6 +176,8 @@ class Core:
             for line, job in self._polling.due(now, wall):
                 self._submit(line, job)
             self._poll_at = self._polling.next_due(now, wall)
+        if now >= self._collect_at:
+            self._collect_at = self._collector.tick(now, wall)
         if now >= self._flush_at:
             self._flush(now)
         if now >= self._housekeeping_at:
@@ -167,7 +188,7 @@ class Core:
         if now >= self._show_at:
             self._show_at = now + SHOW_S
             self._show(self._state(now, wall))
-        return min(self._poll_at, self._flush_at, self._send_at, self._show_at)
+        return min(self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
 
     def alive(self, now: float) -> bool:
         """Whether every line's thread has been heard of lately."""
@@ -198,10 +219,15 @@ class Core:
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
         found = self._polling.done(event, now)
         self._overview.job(event, now)
+        if self._collector.asked(event):
+            self._collector.done(event, found, now, wall)
+            self._collect_at = now
+            found = [one for one in found if not isinstance(one, Reading)]
+        found, suspect = self._doubts.settle(found, now, wall)
         for one in found:
             match one:
                 case Reading():
-                    self._reading(one)
+                    self._reading(one, suspect.get(id(one)))
                 case Learned(meter, key, reason):
                     log.info("meter refuses an item", meter=meter, item=key, reason=reason)
                     refused = Refused(meter, key, reason, wall)
@@ -209,6 +235,9 @@ class Core:
                 case Turned(meter, line, silent, reason):
                     code: contract.EventCode = "comm_lost" if silent else "comm_restored"
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
+                    if not silent:
+                        self._collector.woke(meter, now)
+                        self._collect_at = now
                 case LineTurned(line, fault, reason):
                     code = "line_fault" if fault else "line_restored"
                     self._recorder.event(code, line=line, detail=reason)
@@ -216,7 +245,7 @@ class Core:
         if self._orders.done(event, found, wall):
             self._flush_at = now
 
-    def _reading(self, reading: Reading) -> None:
+    def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
         self._overview.values(reading.meter, reading.values)
         by_quality: dict[Quality, list[str]] = {quality: [] for quality in Quality}
         for name, value in reading.values.items():
@@ -232,6 +261,7 @@ class Core:
                 values=values,
                 absent=tuple(by_quality[Quality.ABSENT]),
                 invalid=tuple(by_quality[Quality.INVALID]),
+                suspect=suspect,
             )
         )
 
@@ -281,9 +311,10 @@ class Core:
         stepped_s, self._offset = wall - now - self._offset, wall - now
         if abs(stepped_s) >= STEPPED_S:
             log.warning("clock was set", by_s=round(stepped_s, 3))
-            self._recorder.event("clock_changed", detail=f"set by {stepped_s:+.3f} s")
-            # The polls' grid has moved.
-            self._poll_at = self._clock_at = now
+            detail = f"set by {stepped_s:+.3f} s"
+            self._recorder.event("clock_changed", detail=detail, offset_s=stepped_s)
+            # The polls' grid has moved, and perhaps the day.
+            self._poll_at = self._collect_at = self._clock_at = now
         if now < self._clock_at:
             return
         self._clock_at = now + CLOCK_S
@@ -321,6 +352,7 @@ class Core:
             readings_dropped=self._recorder.dropped,
             meters=self._overview.meters(self._polling.health, self._polling.refused),
             lines=self._overview.lines(now),
+            collection=self._collector.look(),
             link=self._uplink.state,
             lanes=lanes,
         )

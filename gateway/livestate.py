@@ -82,6 +82,29 @@ class LinkState(TypedDict):
     """Why it is down; or, while it is up, why nothing of the head-end's can reach us."""
 
 
+class DayState(TypedDict):
+    """One meter's daily freeze of yesterday."""
+
+    freeze: str
+    """``read``, ``absent``, ``wrong_time`` or ``missing``."""
+    reason: str
+    clock_offset_s: float | None
+    """How far the meter's clock was ahead when it was last compared."""
+
+
+class CollectionState(TypedDict):
+    """Daily freezes, and what had to be read again to be believed."""
+
+    day: str
+    """Yesterday; empty while nobody knows."""
+    meters: dict[str, DayState]
+    """Of every meter that makes daily freezes, by asset number."""
+    again: int
+    """Readings asked a second time since the start."""
+    dropped: int
+    """Readings that the second one contradicted."""
+
+
 class State(TypedDict):
     """All of it."""
 
@@ -97,6 +120,7 @@ class State(TypedDict):
     readings_dropped: int
     meters: list[MeterState]
     lines: list[LineState]
+    collection: CollectionState
     link: LinkState
     lanes: dict[str, LaneState]
 

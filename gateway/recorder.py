@@ -10,7 +10,7 @@ Used by the core alone.
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import structlog
 
@@ -55,6 +55,7 @@ class Recorder:
         self._wall = wall
         self._state = state
         self._readings: deque[contract.Reading] = deque()
+        self._late: deque[contract.Reading] = deque()
         self._actions: list[Callable[[], None]] = []
         self._delivered: list[Message] = []
         self._obstacle = ""
@@ -72,7 +73,7 @@ class Recorder:
         What was delivered goes along with the next group; alone it waits a while, since a power cut
         in between only sends it twice.
         """
-        if self._readings or self._actions:
+        if self._readings or self._late or self._actions:
             return True
         return bool(self._delivered) and monotonic_s - self._written_at >= DELIVERED_S
 
@@ -81,15 +82,21 @@ class Recorder:
         """The present epoch of the database."""
         return self._database.epoch
 
-    def reading(self, reading: contract.Reading) -> None:
-        """Take a reading."""
-        self._readings.append(reading)
-        if len(self._readings) > READINGS_MAX:
-            self._readings.popleft()
+    def reading(self, reading: contract.Reading, *, late: bool = False) -> None:
+        """Take a reading.  ``late``: it belongs to the past, whatever the connection."""
+        waiting = self._late if late else self._readings
+        waiting.append(reading)
+        if len(waiting) > READINGS_MAX:
+            waiting.popleft()
             self.dropped += 1
 
     def event(
-        self, code: contract.EventCode, meter: str = "", line: str = "", detail: str = ""
+        self,
+        code: contract.EventCode,
+        meter: str = "",
+        line: str = "",
+        detail: str = "",
+        offset_s: float | None = None,
     ) -> None:
         """Take an event that the head-end is to know."""
         self._fact(
@@ -99,9 +106,14 @@ class Recorder:
                 clock=self._state().value,
                 meter=meter or None,
                 line=line or None,
+                offset_s=None if offset_s is None else f"{offset_s:.3f}",
                 detail=detail[:500],
             )
         )
+
+    def stamp(self) -> tuple[str, contract.Clock]:
+        """Now, as messages carry it, and what our clock is worth."""
+        return contract.instant(self._wall()), self._state().value
 
     def new_epoch(self, previous: str | None, reason: str) -> None:
         """The database began anew; the head-end must not be surprised by numbers from 1."""
@@ -126,6 +138,10 @@ class Recorder:
         """Add a command's result: inside ``commit``, or in an action given to ``later``."""
         self._add(Lane.URGENT, "results", build)
 
+    def completeness(self, build: Build) -> None:
+        """Add a day's completeness: in an action given to ``later``."""
+        self._add(Lane.URGENT, "completeness", build)
+
     @contextlib.contextmanager
     def commit(self, monotonic_s: float, *, live: bool) -> Iterator[None]:
         """One transaction around the caller's changes; everything that waits goes with it.
@@ -139,6 +155,7 @@ class Recorder:
             actions = len(self._actions)
             yield
         self._readings.clear()
+        self._late.clear()
         # The caller may have given more to do later: that waits for the next commit.
         del self._actions[:actions]
         self._delivered.clear()
@@ -171,8 +188,10 @@ class Recorder:
     def _write(self, lane: Lane) -> None:
         for action in self._actions:
             action()
-        for group in self._groups():
+        for group in _groups(self._readings):
             self._add(lane, "readings" if lane is Lane.LIVE else "history", self._of(lane, group))
+        for group in _groups(self._late):
+            self._add(Lane.HISTORY, "history", self._of(Lane.HISTORY, group))
         self._outbox.acknowledge(self._delivered)
 
     def _add(self, lane: Lane, kind: str, build: Build) -> None:
@@ -191,18 +210,6 @@ class Recorder:
         return lambda seq: contract.Events(
             gateway=self._gateway, epoch=self.epoch, lane="urgent", seq=seq, event=fact
         )
-
-    def _groups(self) -> Iterator[tuple[contract.Reading, ...]]:
-        group: list[contract.Reading] = []
-        values = 0
-        for reading in self._readings:
-            group.append(reading)
-            values += len(reading.values) + len(reading.absent) + len(reading.invalid) + 1
-            if values >= VALUES_PER_MESSAGE:
-                yield tuple(group)
-                group, values = [], 0
-        if group:
-            yield tuple(group)
 
     def _relieved(self, error: DiskFullError) -> bool:
         """Make room on a full disk: the ballast, then the oldest telemetry.  False if neither."""
@@ -250,3 +257,17 @@ class Recorder:
         elif self._full and not obstacle:
             self._full = False
             self.event("disk_restored", detail=f"readings lost since the start: {self.dropped}")
+
+
+def _groups(readings: Iterable[contract.Reading]) -> Iterator[tuple[contract.Reading, ...]]:
+    """Cut what waits into messages of a good size."""
+    group: list[contract.Reading] = []
+    values = 0
+    for reading in readings:
+        group.append(reading)
+        values += len(reading.values) + len(reading.absent) + len(reading.invalid) + 1
+        if values >= VALUES_PER_MESSAGE:
+            yield tuple(group)
+            group, values = [], 0
+    if group:
+        yield tuple(group)

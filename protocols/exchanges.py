@@ -82,10 +82,15 @@ class Meaning:
             return Fraction(self.names.index(str(amount)) << (self.bits.start if self.bits else 0))
         return Fraction(int(amount) << (self.bits.start if self.bits else 0)) / self.multiplier
 
+    def factor(self, ratio: Ratio) -> Fraction:
+        """Raw number x this = steps of the point's resolution, behind these transformers."""
+        if ratio is DIRECT or self.primary:
+            return self.multiplier
+        by = (ratio.ct if self.point.ct else 1) * (ratio.pt if self.point.pt else 1)
+        return self.multiplier * by
+
     def _steps(self, raw: int | float, ratio: Ratio) -> int:
-        factor = self.multiplier
-        if ratio is not DIRECT and not self.primary:
-            factor *= (ratio.ct if self.point.ct else 1) * (ratio.pt if self.point.pt else 1)
+        factor = self.factor(ratio)
         if isinstance(raw, int) and factor.denominator == 1:
             return raw * factor.numerator
         return round(Fraction(raw) * factor)

@@ -7,7 +7,7 @@ single meter refused is the caller's to remember.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from protocols import dlt645, dlt645_1997, modbus
@@ -27,6 +27,8 @@ from protocols.planner import (
 _MODBUS_DELAY_S = 0.05
 _DLT645_DELAY_S = 0.1
 """What meters usually take to begin a reply.  DL/T 645-2007 §5 allows 20 to 500 ms."""
+FREEZE_TIME = "daily_freeze_time"
+"""The point that says when a daily freeze was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,10 @@ class Profile(ABC):
     line: LineDefaults
     default_points: tuple[str, ...]
     """What is polled when the configuration names no points."""
+    freezes: int = 0
+    """How many daily freezes (日冻结) the meter keeps; 0: it makes none."""
+    freeze_points: tuple[str, ...] = ()
+    """What of a daily freeze is collected, each point as the newest freeze has it."""
 
     @property
     @abstractmethod
@@ -86,6 +92,10 @@ class Profile(ABC):
     def unknown(self, points: Sequence[str]) -> tuple[str, ...]:
         """Which of ``points`` the model does not have."""
         return tuple(point for point in points if point not in self.points)
+
+    def plan_freeze(self, address: str, back: int) -> tuple[Exchange, ...]:
+        """The exchanges that read the daily freeze ``back`` (1 is the newest), its time first."""
+        raise RequestError(f"{self.model} makes no daily freezes; freeze {back} of {address}")
 
     def plan(
         self,
@@ -146,6 +156,31 @@ class Dlt645Profile(Profile):
         if len(text) == 12 and text.isascii() and text.isdecimal():
             return None
         return f"{text!r} is no DL/T 645 address; write its 12 digits, with leading zeros"
+
+    def plan_freeze(self, address: str, back: int) -> tuple[Exchange, ...]:
+        """The exchanges that read the daily freeze ``back`` (1 is the newest), its time first.
+
+        Raises RequestError for a freeze that the meter does not keep.
+        """
+        if not 1 <= back <= self.freezes:
+            raise RequestError(f"{self.model} keeps {self.freezes} daily freezes, not {back}")
+        wanted = []
+        for name in (FREEZE_TIME, *self.freeze_points):
+            source = self.sources[name]
+            # The last pair counts the days back: 01 is the newest.
+            item = self.dialect.find(f"{source.item.di[:6]}{back:02X}")
+            if item is not None:
+                wanted.append(replace(source, item=item))
+        timing = Timing(self.line.character_s, self._delay_s)
+        return plan_items(
+            self.dialect,
+            self._padded(address),
+            wanted,
+            frozenset(),
+            timing,
+            tariffs=self.tariffs,
+            blocks=False,
+        )
 
     def _exchanges(
         self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing

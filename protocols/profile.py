@@ -24,6 +24,7 @@ from typing import Any
 from protocols.dlt645_fields import Field
 from protocols.exchanges import ItemSource, Meaning
 from protocols.model import (
+    FREEZE_TIME,
     Dlt645Profile,
     LineDefaults,
     OldDlt645Profile,
@@ -164,9 +165,27 @@ def _dlt645(
         other = taken.setdefault((source.item.di, source.number), meant.name)
         if other != meant.name and not entry.bits:
             problems.append(f"{where}: reads the same value as {other}; give each its own")
+    problems += _freeze_problems(table, sources)
     if not common:
         return None
     return model(sources=sources, **table.model_dump(), **common)
+
+
+def _freeze_problems(table: Dlt645Table, sources: Mapping[str, ItemSource]) -> list[str]:
+    """A daily freeze is collected by its time and by the points that stand beside it."""
+    if not table.freezes and not table.freeze_points:
+        return []
+    problems = []
+    if not table.freezes or not table.freeze_points:
+        problems.append("dlt645: freezes and freeze_points belong together; write both or neither")
+    for name in (FREEZE_TIME, *table.freeze_points):
+        source = sources.get(name)
+        if source is None or not re.fullmatch("0506..01", source.item.di):
+            problems.append(
+                f"dlt645.freeze_points: {name} must be in [points] as the newest daily freeze,"
+                " 0506..01"
+            )
+    return problems
 
 
 def _item_source(

@@ -82,6 +82,14 @@ class Dlt645Table(Table):
     padding: Literal["00", "AA"] = Field(
         "00", description="what fills address digits that the meter does not use"
     )
+    freezes: int = Field(
+        0, ge=0, le=62, description="how many daily freezes (0506) the meter keeps, at most 62"
+    )
+    freeze_points: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description="the points ending in _daily_freeze that are collected every day",
+    )
 
 
 class ModbusTable(Table):

@@ -100,6 +100,10 @@ class Ledger:
         self.events: deque[dict[str, Any]] = deque(maxlen=1000)
         self.results: dict[str, list[dict[str, Any]]] = {}
         """The results of each command, by its id, in order of arrival."""
+        self.freezes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """The readings of each daily freeze, by meter and day; one each if all is well."""
+        self.completeness: dict[str, list[dict[str, Any]]] = {}
+        """What was said of each day's freezes, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -162,7 +166,14 @@ class Ledger:
         """Keep what a new message says; what is not as the contract has it is passed over."""
         for reading in _tables(message.get("readings")):
             self._readings += 1
-            self._keep(reading)
+            frozen = reading.get("frozen")
+            if isinstance(frozen, dict):
+                key_of = (str(reading.get("meter")), str(frozen.get("day")))
+                self.freezes.setdefault(key_of, []).append(reading)
+            else:
+                self._keep(reading)
+        if "rate_read" in message:
+            self.completeness.setdefault(str(message.get("day")), []).append(message)
         event = message.get("event")
         if isinstance(event, dict):
             self.events.append(event)

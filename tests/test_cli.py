@@ -12,7 +12,15 @@ from click.testing import CliRunner, Result
 
 from gateway import livestate
 from gateway.clock import SystemClock
-from gateway.livestate import LaneState, LineState, LinkState, MeterState, State
+from gateway.livestate import (
+    CollectionState,
+    DayState,
+    LaneState,
+    LineState,
+    LinkState,
+    MeterState,
+    State,
+)
 from gateway.technician.cli import COMMANDS, main
 from gateway.technician.status import age, report
 
@@ -207,6 +215,14 @@ def state(at: float) -> State:
                 diagnosis="only garbage is heard",
             )
         ],
+        collection=CollectionState(
+            day="2026-01-01",
+            meters={
+                "A1": DayState(freeze="missing", reason="no reply", clock_offset_s=-90.0),
+            },
+            again=3,
+            dropped=1,
+        ),
         link=LinkState(up=False, broker="", since=at - 90, reason="connection refused"),
         lanes={"live": LaneState(last=12, pending=1, pending_bytes=345)},
     )
@@ -221,6 +237,9 @@ def test_status_shows_meters_lines_and_what_waits() -> None:
     assert "75.0%" in meter
     assert "131 ms" in meter
     assert "silent: no reply" in meter
+    assert "missing: no reply, clock -90 s" in meter
+    assert "0 of 1 read of 2026-01-01" in page
+    assert "3 read again, 1 dropped" in page
     line = next(line for line in page.splitlines() if line.startswith("east"))
     assert "13%" in line
     assert "10 silent, 2 echo stray" in line

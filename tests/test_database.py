@@ -417,7 +417,7 @@ def test_a_file_of_the_first_release_is_opened_with_its_data(path: Path, open_it
 def test_the_first_migration_is_never_edited(path: Path, open_it: Open, tmp_path: Path) -> None:
     first_release(tmp_path / "first.db")
     fresh = sqlite_utils.Database(tmp_path / "fresh.db")
-    migrations.apply(fresh)  # from the second migration on: stop_before its name
+    migrations.apply(fresh, stop_before="m002_freezes")
     shipped = sqlite_utils.Database(tmp_path / "first.db")
 
     made = {table.name: table.schema for table in fresh.tables}
@@ -435,7 +435,8 @@ def test_a_later_migration_keeps_what_is_there(
     store.close()
     later = Migrations("taiqu")
     later(name="m001_begin")(schema.m001_begin)
-    later(name="m002_later")(lambda db: db.execute("alter table learned add column more text"))
+    later(name="m002_freezes")(schema.m002_freezes)
+    later(name="m003_later")(lambda db: db.execute("alter table learned add column more text"))
     monkeypatch.setattr(schema, "migrations", later)
 
     store = open_it()
@@ -451,12 +452,13 @@ def test_a_migration_that_fails_leaves_the_old_file(
     open_it().close()
     later = Migrations("taiqu")
     later(name="m001_begin")(schema.m001_begin)
+    later(name="m002_freezes")(schema.m002_freezes)
 
     def broken(db: sqlite_utils.Database) -> None:
         db.execute("drop table learned")
         raise KeyError
 
-    later(name="m002_broken")(broken)
+    later(name="m003_broken")(broken)
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations", later)
         with pytest.raises(KeyError):

@@ -36,6 +36,8 @@ def assert_true(world: World) -> int:
     """Every energy that arrived is what the meter's register showed when it was read."""
     checked = 0
     for reading in readings(world):
+        if "frozen" in reading:
+            continue
         taken = datetime.fromisoformat(reading["taken"]).timestamp()
         before = world.area.meters[reading["meter"]].truth(taken - 5)
         after = world.area.meters[reading["meter"]].truth(taken)

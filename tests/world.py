@@ -84,6 +84,7 @@ def config_of(
     *,
     hidden: Collection[str] = (),
     points: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    backfill_days: int = 3,
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
@@ -91,6 +92,7 @@ def config_of(
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
+        f"[collection]\nbackfill_days = {backfill_days}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]

@@ -36,6 +36,8 @@ class Reading:
     taken_at: float
     """Unix time when the reply was complete."""
     values: Mapping[str, Value]
+    exchange: Exchange
+    """What was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ class Polling:
         self._lines = {name: LineHealth(name, healths, jitter) for name, healths in on_line.items()}
         self._next_id = 1
         self._plans: dict[int, tuple[Exchange, ...]] = {}
+        self._asked: set[int] = set()
+        self.twice: Callable[[str, Exchange], bool] = lambda _asset, _exchange: False
+        """Whether somebody's read is to ask a meter for this twice, so that it can be believed."""
         for asset, key in refused:
             if asset in self._meters:
                 self._meters[asset].refused.add(key)
@@ -122,7 +127,23 @@ class Polling:
         """
         meter = self._meters[asset]
         plan = self._plan(meter, tuple(points))
+        plan = tuple(one for each in plan for one in (each,) * (1 + self.twice(asset, each)))
         return meter.config.line, self._make(meter, plan, Priority.COMMAND, not_after)
+
+    def ask(
+        self, asset: str, plan: tuple[Exchange, ...], priority: Priority, not_after: float
+    ) -> tuple[str, Job]:
+        """Exchanges that somebody else has planned.  What they come to is not held against the
+        meter: neither a refusal nor a silence.
+        """
+        meter = self._meters[asset]
+        job = self._make(meter, plan, priority, not_after)
+        self._asked.add(job.id)
+        return meter.config.line, job
+
+    def silent(self, asset: str) -> bool:
+        """Whether the meter is only probed."""
+        return self._meters[asset].health.silent
 
     def unknown(self, asset: str, points: Iterable[str]) -> list[str]:
         """Which of ``points`` the meter's model does not have."""
@@ -149,9 +170,14 @@ class Polling:
             meter.job = None
         if event.job.priority is Priority.PROBE:
             self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
+        asked = event.job.id in self._asked
         found: list[Found] = []
         for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
-            found += self._outcome(meter, exchange, event.line, outcome)
+            found += self._outcome(meter, exchange, event.line, outcome, asked=asked)
+        if asked:
+            self._asked.remove(event.job.id)
+            # Whoever lives is woken; the polls alone decide who does not.
+            return found + (self._judge(meter, event, now) if found and meter.health.silent else [])
         if any(isinstance(one, Learned) for one in found):
             self._replan(meter)
             meter.again = True
@@ -224,14 +250,17 @@ class Polling:
         meter.plan = self._plan(meter, meter.config.points)
         meter.health.askable = bool(meter.plan)
 
-    def _outcome(self, meter: _Meter, exchange: Exchange, line: str, got: Outcome) -> list[Found]:
+    def _outcome(
+        self, meter: _Meter, exchange: Exchange, line: str, got: Outcome, *, asked: bool
+    ) -> list[Found]:
         config = meter.config
         if got.reply is not None:
             meter.doubted.discard(exchange.key)
             values = exchange.values(got.reply.data, config.ratio)
             taken_at = got.taken_at
-            return [Reading(config.asset, config.address, line, taken_at, values)]
-        if got.fault is Fault.REFUSED and got.permanent and exchange.key not in meter.refused:
+            return [Reading(config.asset, config.address, line, taken_at, values, exchange)]
+        refused = got.fault is Fault.REFUSED and got.permanent
+        if refused and not asked and exchange.key not in meter.refused:
             if exchange.key not in meter.doubted:
                 meter.doubted.add(exchange.key)
                 meter.again = True

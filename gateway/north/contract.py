@@ -1,6 +1,7 @@
 """Every message between gateway and head-end (主站), as a model; the single source of docs/schemas.
 
     taiqu/v1/<gateway>/readings, history, events, results    up, numbered, QoS 1
+    taiqu/v1/<gateway>/completeness                          up, numbered, daily
     taiqu/v1/<gateway>/status, inventory                     up, retained: how things stand
     taiqu/v1/<gateway>/hello                                 up, after each connect
     taiqu/v1/<gateway>/commands, acks                        down
@@ -129,6 +130,16 @@ Amount = Annotated[
     StringConstraints(max_length=128),
     Field(description="Exact decimal as text in the point's unit; text where it has none."),
 ]
+Day = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    Field(description="A local day of the area, as in 2026-07-01."),
+]
+Offset = Annotated[
+    str,
+    StringConstraints(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"),
+    Field(description="Seconds, exact decimal as text; positive is ahead."),
+]
 Sentence = Annotated[str, StringConstraints(max_length=500)]
 
 
@@ -150,6 +161,21 @@ class Numbered(Message):
 # --- up, numbered ---------------------------------------------------------------------------------
 
 
+FreezeQuality = Annotated[
+    Literal["good", "clock_off", "suspect"],
+    Field(description="Good; the meter's clock is off; it does not continue the days beside it."),
+]
+
+
+class Frozen(Message):
+    """A daily freeze (日冻结): the values are those of a day's end, not of when they were read."""
+
+    day: Day
+    at: Annotated[Instant, Field(description="The local midnight that ended the day.")]
+    quality: FreezeQuality
+    reason: Sentence = ""
+
+
 class Reading(Message):
     """Values (示值) of one meter, taken in one go."""
 
@@ -161,6 +187,10 @@ class Reading(Message):
     values: dict[Point, Amount] = Field(default_factory=dict)
     absent: tuple[Point, ...] = Field((), description="The meter says it has no such value now.")
     invalid: tuple[Point, ...] = Field((), description="The meter sent bytes that are no value.")
+    suspect: tuple[Point, ...] | None = Field(
+        None, description="Registers read twice alike that do not continue what was read before."
+    )
+    frozen: Frozen | None = Field(None, description="Given for a daily freeze; sent once.")
 
 
 class Readings(Numbered):
@@ -179,6 +209,9 @@ EventCode = Literal[
     "line_fault",
     "line_restored",
     "clock_changed",
+    "clock_offset",
+    "reading_suspect",
+    "freeze_suspect",
     "disk_full",
     "disk_restored",
     "taken_over",
@@ -196,6 +229,11 @@ class Event(Message):
     clock: Clock
     meter: Meter | None = None
     line: Line | None = None
+    offset_s: Offset | None = Field(
+        None,
+        description="clock_changed: by how much our clock was set; add it to what was taken before"
+        " to re-stamp that. clock_offset: how far the meter's clock is ahead.",
+    )
     detail: Sentence = ""
 
 

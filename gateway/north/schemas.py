@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from gateway.north.completeness import Completeness
 from gateway.north.contract import (
     VERSION,
     Ack,
@@ -47,6 +48,7 @@ CHANNELS = (
     Channel("history", "send", Readings, "What could not be sent when it was fresh; oldest first."),
     Channel("events", "send", Events, "What the head-end should know."),
     Channel("results", "send", Results, "How far each command has come."),
+    Channel("completeness", "send", Completeness, "How complete a day's freezes are; daily."),
     Channel("status", "send", Status, "Online or offline; also the will.", retained=True),
     Channel("inventory", "send", Inventory, "Which meters and points are read.", retained=True),
     Channel("hello", "send", Hello, "After each connect: what is open on our side."),

@@ -122,6 +122,68 @@ _TABLES = (
 )
 
 
+@migrations()
+def m002_freezes(db: Database) -> None:
+    """Daily freezes, the days that have none, the meters' clocks, what was told of each day."""
+    for table in _COLLECTION:
+        db.execute(table)
+
+
+_COLLECTION = (
+    # What the registers showed at the end of a local day.  Bills are made of these rows.
+    """
+    create table freeze (
+        meter   text not null,            -- asset number
+        day     text not null check (day glob '????-??-??'),
+        frozen  real not null,            -- Unix time of the day's end
+        taken   real not null,            -- Unix time when the reply was complete
+        clock   text not null check (clock in ('trusted', 'holdover')),
+        quality text not null check (quality in ('good', 'clock_off', 'suspect')),
+        reason  text not null,            -- why it is not good; empty if it is
+        primary key (meter, day)
+    ) strict, without rowid
+    """,
+    # Its registers, in steps of the point's resolution; named without "_daily_freeze".
+    """
+    create table freeze_value (
+        meter  text    not null,
+        day    text    not null,
+        point  text    not null,
+        amount integer not null,
+        primary key (meter, day, point),
+        foreign key (meter, day) references freeze (meter, day) on delete cascade
+    ) strict, without rowid
+    """,
+    # Days that the meter says it did not freeze, or froze at another time.
+    """
+    create table freeze_gap (
+        meter  text not null,
+        day    text not null,
+        kind   text not null,             -- absent, wrong_time
+        reason text not null,
+        at     real not null,             -- Unix time when it was found out
+        primary key (meter, day)
+    ) strict, without rowid
+    """,
+    # How far each meter's clock was off when it was last compared.
+    """
+    create table meter_clock (
+        meter    text primary key,
+        day      text not null,           -- the newest freeze was this day's
+        offset_s real not null,           -- ahead of ours
+        taken    real not null            -- Unix time
+    ) strict, without rowid
+    """,
+    # Which days the head-end was told the completeness of, and whether nothing was open.
+    """
+    create table completeness (
+        day     text primary key,
+        settled integer not null check (settled in (0, 1))
+    ) strict, without rowid
+    """,
+)
+
+
 def migrate(db: Database, path: Path) -> None:
     """Bring the schema up to date.
 

@@ -13,10 +13,12 @@ from tabulate import tabulate
 
 from gateway import livestate
 from gateway.clock import Clock, SystemClock
-from gateway.livestate import LineState, MeterState, State
+from gateway.livestate import DayState, LineState, MeterState, State
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 
+CLOCK_SHOWN_S = 5.0
+"""A meter's clock that is off by less is not worth a word."""
 STALE_AFTER_S = 30.0
 """The daemon writes its state every few seconds; older than this, it is not running."""
 
@@ -35,7 +37,17 @@ def _errors(of: MeterState | LineState) -> str:
     return ", ".join(f"{n} {kind}" for kind, n in counted.items() if n) or "none"
 
 
-def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
+def _freeze(day: DayState | None) -> str:
+    """Yesterday's freeze of one meter, and how far its clock is off."""
+    if day is None:
+        return "-"
+    offset_s = day["clock_offset_s"]
+    off = "" if offset_s is None or abs(offset_s) < CLOCK_SHOWN_S else f", clock {offset_s:+.0f} s"
+    reason = f": {day['reason']}" if day["reason"] else ""
+    return f"{day['freeze']}{reason}{off}"
+
+
+def _meter(meter: MeterState, now: float, day: DayState | None) -> tuple[str, ...]:
     last = meter["last_good"]
     rate = f"{meter['answered'] / meter['asked']:.1%}" if meter["asked"] else "-"
     return (
@@ -45,6 +57,7 @@ def _meter(meter: MeterState, now: float) -> tuple[str, ...]:
         "never" if last is None else age(now - last) + " ago",
         rate,
         f"{meter['round_trip_ms']:.0f} ms" if last is not None else "-",
+        _freeze(day),
         _errors(meter),
         f"silent: {meter['reason']}" if meter["silent"] else meter["reason"],
     )
@@ -74,6 +87,14 @@ def _head(state: State, now: float) -> str:
         ("readings", f"{state['readings_taken']} taken, {state['readings_dropped']} dropped"),
         ("messages", f"{state['messages_stored']} stored, {state['messages_delivered']} delivered"),
     ]
+    collection = state["collection"]
+    if collection["meters"]:
+        read = sum(day["freeze"] == "read" for day in collection["meters"].values())
+        rows.append(
+            ("freezes", f"{read} of {len(collection['meters'])} read of {collection['day']}")
+        )
+    doubts = f"{collection['again']} read again, {collection['dropped']} dropped"
+    rows.append(("registers", doubts))
     for name, lane in state["lanes"].items():
         pending = f"{lane['pending']} waiting ({lane['pending_bytes']} bytes), last {lane['last']}"
         rows.append((f"lane {name}", pending))
@@ -82,8 +103,9 @@ def _head(state: State, now: float) -> str:
 
 def report(state: State, now: float) -> str:
     """The whole page for a person."""
+    days = state["collection"]["meters"]
     meters = tabulate(
-        [_meter(meter, now) for meter in state["meters"]],
+        [_meter(meter, now, days.get(meter["asset"])) for meter in state["meters"]],
         headers=(
             "meter",
             "address",
@@ -91,6 +113,7 @@ def report(state: State, now: float) -> str:
             "last good",
             "answered",
             "round trip",
+            "freeze",
             "errors",
             "trouble",
         ),

@@ -1,0 +1,312 @@
+"""Daily freezes and meter clocks: from what is due to rows and messages.
+
+Carries out what gateway/acquisition/collection.py plans: makes jobs, judges the replies, and gives
+each confirmed freeze to the store and to the head-end in one transaction.  A freeze is confirmed
+when it continues the days beside it; where it does not, or where there is none, it is read twice.
+
+A meter's clock is compared with ours once a day, while ours is trusted.  It is not set: the
+head-end is told how far it is off.
+
+Used by the core alone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from gateway.acquisition.collection import CLOCK, LOOK_S, Ask, Collection
+from gateway.acquisition.confirm import AGAIN_MAX, Confirmation
+from gateway.acquisition.days import clock_offset_s, day_of, end_of
+from gateway.acquisition.freeze import Answer, Odd, Read, Unread, doubtful, interpret
+from gateway.acquisition.polling import Found, Polling, Reading
+from gateway.clock import ClockState
+from gateway.completeness import Completeness
+from gateway.config import Config
+from gateway.events import Fault, Job, JobDone, Priority
+from gateway.livestate import CollectionState
+from gateway.north import contract
+from gateway.recorder import Recorder
+from gateway.store.readings import Freeze, Gap, MeterClock, Quality, Readings
+
+WITHIN_S = 1800.0
+"""A freeze that was not read by then is planned anew."""
+GUARD_S = 600.0
+ODD_MAX = 3
+"""So often an earlier day may answer with another day's freeze until it counts as having none."""
+KEPT_MAX = 62
+"""Daily freezes a meter keeps at most."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A day that has not answered as it should: how often, and with what."""
+
+    odd: int = 0
+    again: int = 0
+    registers: dict[str, int] = field(default_factory=dict)
+
+
+class Collector:
+    """The collection of one gateway."""
+
+    def __init__(
+        self,
+        config: Config,
+        readings: Readings,
+        polling: Polling,
+        recorder: Recorder,
+        submit: Callable[[str, Job], None],
+        state: Callable[[], ClockState],
+        confirmation: Confirmation,
+        jitter: Callable[[], float],
+    ) -> None:
+        """``state`` judges our clock, ``jitter`` is a source of [0, 1)."""
+        self._config = config
+        self._meters = {meter.asset: meter for meter in config.meters}
+        self._readings = readings
+        self._polling = polling
+        self._recorder = recorder
+        self._submit = submit
+        self._state = state
+        self._confirmation = confirmation
+        self._zone = ZoneInfo(config.gateway.timezone)
+        table = config.collection
+        self._collection = Collection(config.meters, self._zone, table.backfill_days, jitter)
+        self._completeness = Completeness(
+            config.gateway.name,
+            self._zone,
+            table.in_time,
+            self._collection,
+            readings,
+            recorder,
+        )
+        self._asks: dict[int, Ask] = {}
+        self._doubts: dict[tuple[str, date], _Doubt] = {}
+        self._fresh: dict[str, list[Freeze]] = {}
+        """The last freezes of each meter: they may not be in the file yet."""
+        self._clocks = readings.clocks()
+        self._begun = False
+
+    def tick(self, now: float, wall: float) -> float:
+        """Ask for what is due; returns the monotonic time of the next tick."""
+        state = self._state()
+        if state is ClockState.UNKNOWN:
+            return now + LOOK_S
+        if not self._begun:
+            self._begin(now, wall)
+        trusted = state is ClockState.TRUSTED
+        silent = self._polling.silent
+        # Nobody is asked over midnight, when the newest freeze becomes the second newest.
+        day_ends_s = end_of(day_of(wall, self._zone), self._zone) - wall - GUARD_S
+        for ask in self._collection.due(now, wall, trusted=trusted, silent=silent):
+            not_after = now + min(WITHIN_S, day_ends_s)
+            line, job = self._polling.ask(ask.meter, ask.exchanges, ask.priority, not_after)
+            self._asks[job.id] = ask
+            self._submit(line, job)
+        if newest := self._collection.newest:
+            self._completeness.tick(now, wall, newest)
+        return self._collection.next_at
+
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was ours: then ``done`` takes it."""
+        return event.job.id in self._asks
+
+    def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
+        """One of our jobs is over; ``found`` is what polling made of it."""
+        ask = self._asks.pop(event.job.id)
+        replies = iter([one.values for one in found if isinstance(one, Reading)])
+        answers = [
+            Answer(exchange, outcome, next(replies) if outcome.reply else None)
+            for exchange, outcome in zip(ask.exchanges, event.outcomes, strict=True)
+        ]
+        of_clock = [one for one in answers if set(one.exchange.points) & set(CLOCK)]
+        failed = ask.clock and not self._clock_read(ask, of_clock)
+        again = False
+        if ask.day:
+            settled, again = self._freeze(
+                ask, ask.day, answers[: len(answers) - len(of_clock)], wall
+            )
+            failed = failed or not settled
+        self._collection.done(ask, now, failed=failed, again=again)
+
+    def woke(self, meter: str, now: float) -> None:
+        """A meter answers again."""
+        self._collection.woke(meter, now)
+
+    def look(self) -> CollectionState:
+        """How yesterday stands, for the live state."""
+        again, dropped = self._confirmation.again, self._confirmation.dropped
+        return self._completeness.look(
+            self._collection.newest, sum(again.values()), sum(dropped.values())
+        )
+
+    def _begin(self, now: float, wall: float) -> None:
+        """Remember what is stored: it is not asked for again, and the next readings must fit."""
+        self._begun = True
+        since = day_of(wall, self._zone) - timedelta(days=KEPT_MAX + 1)
+        for meter, day in self._readings.settled(since):
+            self._collection.settle(meter, day)
+        for clock in self._clocks.values():
+            self._collection.clock_read(clock.meter, clock.day)
+        for meter, day, frozen in self._readings.newest():
+            if meter in self._meters:
+                registers = self._readings.values(meter, day)
+                self._confirmation.remember(meter, registers, now - (wall - frozen))
+
+    # --- freezes --------------------------------------------------------------------------------
+
+    def _freeze(
+        self, ask: Ask, day: date, answers: Sequence[Answer], wall: float
+    ) -> tuple[bool, bool]:
+        """Whether the day needs no more asking, and if it does, whether at once."""
+        if self._state() is ClockState.UNKNOWN:
+            # It was known when we asked: now nobody can say which day this is.
+            return False, False
+        match interpret(day, answers):
+            case Unread(reason):
+                self._completeness.missed(ask.meter, day, reason)
+                return False, False
+            case Odd() as odd:
+                return self._odd(ask, day, odd, wall), False
+            case Read() as read:
+                return self._read(ask, day, read)
+
+    def _odd(self, ask: Ask, day: date, odd: Odd, wall: float) -> bool:
+        """Yesterday's freeze may still come; an earlier one that is not there never will."""
+        self._completeness.missed(ask.meter, day, odd.reason)
+        doubt = self._doubts.setdefault((ask.meter, day), _Doubt())
+        doubt.odd += 1
+        if ask.priority is Priority.COLLECTION or (odd.kind != "absent" and doubt.odd < ODD_MAX):
+            return False
+        log.info("no daily freeze", meter=ask.meter, day=day.isoformat(), reason=odd.reason)
+        gap = Gap(meter=ask.meter, day=day, kind=odd.kind, reason=odd.reason, at=wall)
+        self._keep(partial(self._readings.add_gap, gap))
+        self._settle(ask.meter, day)
+        return True
+
+    def _read(self, ask: Ask, day: date, read: Read) -> tuple[bool, bool]:
+        meter, frozen = ask.meter, end_of(day, self._zone)
+        beside = self._beside(meter, day)
+        problem = doubtful(read.registers, frozen, beside, self._confirmation.limits(meter))
+        doubt = self._doubts.setdefault((meter, day), _Doubt())
+        if problem or not beside:
+            agreed = doubt.registers == read.registers
+            if doubt.registers and not agreed:
+                self._confirmation.dropped[meter] += 1
+            if not agreed:
+                doubt.registers = read.registers
+                doubt.again += 1
+                self._confirmation.again[meter] += 1
+                self._completeness.missed(meter, day, problem or "read once, not confirmed")
+                return False, doubt.again % (AGAIN_MAX + 1) > 0
+        elif doubt.registers and doubt.registers != read.registers:
+            self._confirmation.dropped[meter] += 1
+        self._accept(ask, day, read, problem)
+        return True, False
+
+    def _beside(self, meter: str, day: date) -> list[tuple[float, dict[str, int]]]:
+        """The freezes nearest before and after ``day``, with the moments they show."""
+        known = {
+            other: (frozen, self._readings.values(meter, other))
+            for other, frozen in self._readings.neighbours(meter, day)
+        }
+        for one in self._fresh.get(meter, ()):
+            known[one.day] = (one.frozen, dict(one.values))
+        before = max((other for other in known if other < day), default=None)
+        after = min((other for other in known if other > day), default=None)
+        return [known[other] for other in (before, after) if other]
+
+    def _accept(self, ask: Ask, day: date, read: Read, problem: str) -> None:
+        quality, reason = self._quality(ask.meter, problem)
+        freeze = Freeze(
+            meter=ask.meter,
+            day=day,
+            frozen=end_of(day, self._zone),
+            taken=read.taken_at,
+            clock=self._state().value,
+            quality=quality,
+            reason=reason,
+            values=read.registers,
+        )
+        self._keep(partial(self._readings.add, freeze))
+        self._recorder.reading(self._message(freeze, read), late=ask.priority is Priority.BACKFILL)
+        if quality == "suspect":
+            log.warning("freeze does not continue", meter=ask.meter, reason=reason)
+            detail = f"{day.isoformat()}: {reason}"
+            self._recorder.event("freeze_suspect", ask.meter, detail=detail)
+        self._fresh[ask.meter] = [*self._fresh.get(ask.meter, ())[-1:], freeze]
+        self._settle(ask.meter, day)
+
+    def _quality(self, meter: str, problem: str) -> tuple[Quality, str]:
+        if problem:
+            return "suspect", problem
+        clock = self._clocks.get(meter)
+        if clock and abs(clock.offset_s) > self._config.collection.clock_limit_s:
+            return "clock_off", f"the meter's clock is off by {clock.offset_s:+.0f} s"
+        return "good", ""
+
+    def _message(self, freeze: Freeze, read: Read) -> contract.Reading:
+        meter = self._meters[freeze.meter]
+        return contract.Reading(
+            meter=freeze.meter,
+            address=meter.address,
+            line=meter.line,
+            taken=contract.instant(freeze.taken),
+            clock=freeze.clock,
+            values={name: value.text() or "" for name, value in read.values.items()},
+            frozen=contract.Frozen(
+                day=freeze.day.isoformat(),
+                at=contract.instant(freeze.frozen),
+                quality=freeze.quality,
+                reason=freeze.reason[:500],
+            ),
+        )
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write with the next commit."""
+
+        def action() -> None:
+            write()
+            self._completeness.changed()
+
+        self._recorder.later(action)
+
+    def _settle(self, meter: str, day: date) -> None:
+        self._doubts.pop((meter, day), None)
+        self._collection.settle(meter, day)
+        self._completeness.settled(meter, day)
+
+    # --- clocks ---------------------------------------------------------------------------------
+
+    def _clock_read(self, ask: Ask, answers: Sequence[Answer]) -> bool:
+        """Compare a meter's clock with ours.  False: try again later."""
+        newest = self._collection.newest
+        if newest is None:
+            return False
+        if any(one.outcome.fault is Fault.REFUSED and one.outcome.permanent for one in answers):
+            self._collection.clock_read(ask.meter, newest)
+            return True
+        values = {name: value for one in answers for name, value in (one.values or {}).items()}
+        if not set(CLOCK) <= values.keys() or self._state() is not ClockState.TRUSTED:
+            return False
+        # The date stands with the day of the week: 2026-01-31 w6.
+        shown = f"{str(values[CLOCK[0]].amount)[:10]} {values[CLOCK[1]].amount}"
+        taken = answers[-1].outcome.taken_at
+        offset_s = clock_offset_s(shown, taken, self._zone)
+        if offset_s is None:
+            return False
+        clock = MeterClock(meter=ask.meter, day=newest, offset_s=offset_s, taken=taken)
+        self._clocks[ask.meter] = clock
+        self._keep(partial(self._readings.set_clock, clock))
+        self._collection.clock_read(ask.meter, newest)
+        if abs(offset_s) > self._config.collection.clock_limit_s:
+            self._recorder.event(
+                "clock_offset", ask.meter, detail=f"the meter says {shown}", offset_s=offset_s
+            )
+        return True

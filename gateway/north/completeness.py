@@ -1,0 +1,57 @@
+"""The message that says how complete a day's freezes are; part of the contract.
+
+Once a day for yesterday, when all its freezes are read or the time for them is over; and again for
+each day when nothing of it is open any more.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gateway.north.contract import (
+    Amount,
+    Clock,
+    Day,
+    FreezeQuality,
+    Instant,
+    Message,
+    Meter,
+    Numbered,
+    Offset,
+    Sentence,
+)
+
+
+class CompletenessMeter(Message):
+    """One meter on one day."""
+
+    meter: Meter
+    state: Literal["read", "absent", "wrong_time", "missing"] = Field(
+        description="Read; the meter has none; it froze at another time; not read so far."
+    )
+    reason: Sentence = ""
+    taken: Instant | None = None
+    quality: FreezeQuality | None = None
+    clock_offset_s: Offset | None = Field(
+        None, description="How far its clock was ahead when last compared."
+    )
+
+
+class Completeness(Numbered):
+    """How complete one day's freezes are: once a day, and again when nothing is open any more.
+
+    Lane urgent.  Meters that make no daily freezes are not counted.
+    """
+
+    day: Day
+    at: Instant
+    clock: Clock
+    settled: bool = Field(description="Nothing is open: what is not there will not come.")
+    due: int = Field(ge=0, description="Meters whose freeze was due.")
+    read: int = Field(ge=0, description="Meters whose freeze is stored.")
+    in_time: int = Field(ge=0, description="Of those, how many were read in time.")
+    good: int = Field(ge=0, description="Of those read, how many without complaint.")
+    rate_read: Amount | None = Field(None, description="read / due (实抄率), percent.")
+    rate_in_time: Amount | None = Field(None, description="in_time / due (到位率), percent.")
+    rate_good: Amount | None = Field(None, description="good / read (准确率), percent.")
+    meters: tuple[CompletenessMeter, ...]
