@@ -29,6 +29,7 @@ def meter(asset: str, line: str = "east") -> MeterConfig:
         period_s=900,
         settings=PortSettings(),
         timeout_s=1.0,
+        least_timeout_s=1.0,
         guard_s=0.05,
         max_kw=100,
     )

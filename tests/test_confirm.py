@@ -120,6 +120,7 @@ def test_the_limits_of_a_meter_come_from_its_profile() -> None:
         period_s=900,
         settings=PortSettings(),
         timeout_s=1.0,
+        least_timeout_s=1.0,
         guard_s=0.05,
         max_kw=23,
     )

@@ -66,6 +66,8 @@ NAMED = {
 }
 """What the live state must show of each culprit."""
 Truth = Mapping[str, Value]
+CLOCKS_S = 300
+"""A meter freezes at its own midnight; its clock may be this far off."""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -124,13 +126,17 @@ class Reading:
     meter: str
     taken: float
     values: dict[str, str]
+    frozen: float | None = None
+    """A daily freeze: the midnight at which its registers stood like this."""
 
 
 def readings(world: World) -> Iterator[Reading]:
     for _, _, payload in world.broker.arrived:
         for one in json.loads(payload).get("readings", ()):
             taken = datetime.fromisoformat(one["taken"]).timestamp()
-            yield Reading(one["meter"], taken, one["values"])
+            stamp = one.get("frozen")
+            frozen = datetime.fromisoformat(stamp["at"]).timestamp() if stamp else None
+            yield Reading(one["meter"], taken, one["values"], frozen)
 
 
 def wrong_values(world: World, reading: Reading) -> list[str]:
@@ -138,13 +144,21 @@ def wrong_values(world: World, reading: Reading) -> list[str]:
     meters = [world.area.meters[reading.meter]]
     if reading.meter in DOUBLED:
         meters.append(world.area.meters[DOUBLED[reading.meter]])
-    truths = [(m.truth(reading.taken - LATEST_S), m.truth(reading.taken)) for m in meters]
+    begin, end = reading.taken - LATEST_S, reading.taken
+    if reading.frozen is not None:
+        begin, end = reading.frozen - CLOCKS_S, reading.frozen + CLOCKS_S
+    truths = [(m.truth(begin), m.truth(end)) for m in meters]
     return [
         f"{reading.meter} {name} = {text} at {reading.taken - START:.1f} s,"
         f" but it showed {truths[0][1][name].text() if name in truths[0][1] else ALWAYS.get(name)}"
         for name, text in reading.values.items()
-        if not any(_shown(name, text, *truth) for truth in truths)
+        if not any(_shown(_register(name, reading), text, *truth) for truth in truths)
     ]
+
+
+def _register(name: str, reading: Reading) -> str:
+    """A collected freeze is what the register itself showed at that midnight."""
+    return name if reading.frozen is None else name.removesuffix("_daily_freeze")
 
 
 def _shown(name: str, text: str, before: Truth, after: Truth) -> bool:
@@ -177,7 +191,7 @@ def assert_on_time(world: World, asset: str) -> None:
     period_s, end = PERIOD_S, world.clock.now()
     cycles: dict[str, list[int]] = {}
     for reading in readings(world):
-        if reading.meter == asset:
+        if reading.meter == asset and reading.frozen is None:
             for name in reading.values:
                 cycles.setdefault(name, []).append(int(reading.taken // period_s))
     assert cycles, f"{asset} was never read"
@@ -196,7 +210,9 @@ def assert_named(world: World, culprit: str, where: str, kind: str) -> None:
         if state["line"] == states[culprit]["line"]
     }
     most = max(errors[asset] for asset in errors if asset.startswith(INNOCENT))
-    assert errors[culprit] > 2 * most, f"{culprit}: {kind}: {errors}"
+    # What a babbling device says late is counted with the meter that is asked meanwhile.
+    margin = 2 if where == "faults" else 1
+    assert errors[culprit] > margin * most, f"{culprit}: {kind}: {errors}"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -272,11 +288,6 @@ def test_a_very_noisy_line_takes_no_point_and_no_meter_away(noisy: World) -> Non
         assert meter["answered"] > 0.95 * meter["asked"], meter
 
 
-@pytest.mark.xfail(
-    reason="an 8-bit checksum passes a wrong value in some 10,000 reads at this bit error rate;"
-    " registers are not confirmed by a second read yet",
-    strict=True,
-)
 def test_a_very_noisy_line_publishes_no_wrong_register(noisy: World) -> None:
     taken = [
         replace(reading, values={n: v for n, v in reading.values.items() if _is_register(n)})

@@ -96,10 +96,11 @@ def test_a_read_that_the_line_had_no_time_for_fails(gateway: Gateway) -> None:
 
 
 def test_a_point_that_the_meter_refuses_is_not_asked_again(gateway: Gateway) -> None:
-    gateway.tell("commands", read_command("r1", "A1", "voltage_l1n"))
-    finish(gateway, refusal)
-    assert gateway.results("r1")[-1] == ("failed", "meter refused: no such data")
-    gateway.take_jobs()
+    for id_ in ("r0", "r1"):  # once may be a mishearing
+        gateway.tell("commands", read_command(id_, "A1", "voltage_l1n"))
+        finish(gateway, refusal)
+        assert gateway.results(id_)[-1] == ("failed", "meter refused: no such data")
+        gateway.take_jobs()
 
     gateway.tell("commands", read_command("r2", "A1", "voltage_l1n"))
     assert gateway.jobs == [], "a line would not even take a job that asks nothing"
