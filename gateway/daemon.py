@@ -202,6 +202,7 @@ def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
         meter.asset: Manners(
             codec=meter.profile.codec(tcp=tcp),
             settings=meter.settings,
+            wire=not tcp,
             timeout_s=meter.timeout_s,
             silence_s=silence_s(meter, tcp=tcp),
             guard_s=meter.guard_s,

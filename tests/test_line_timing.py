@@ -254,6 +254,17 @@ def test_at_2400_baud_the_line_waits_for_nothing_but_a_moment_of_silence() -> No
     assert ended - began == pytest.approx(20 * exchange_s + 19 * 0.005, abs=1e-6)
 
 
+def test_a_network_takes_no_time_for_our_request() -> None:
+    """The answer of a Modbus TCP server may come before a wire had carried the question."""
+    world = make_world("1", wire=False, guard_s=0.0)
+    world.behaviour[1] = lambda ask: [(0.001 - 5 * CHARACTER_S, answer(ask, truth(ask)))]
+    world.job("1", 1, 2)
+    world.run(1005)
+
+    (first, _, _), (second, _, _) = world.sent
+    assert second - first == pytest.approx(0.001)
+
+
 def test_honest_and_silent_meters_do_not_disturb_each_other() -> None:
     world = make_world("1", "2")
     world.behaviour = {1: honest, 2: silent}
