@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.acquisition.exchange import Manners
-from gateway.acquisition.line import Line, Listen, Open, Transmit
+from gateway.acquisition.line import Line, Listen, Open, Transmit, _rank
 from gateway.events import Event, Job, JobDone, PortChanged, PortSettings, Priority
 from protocols.base import RefusedError, Reply, RequestError, Stray
 
@@ -189,8 +189,8 @@ class World:
     def _transmit(self, act: Transmit) -> None:
         assert self.line._exchange
         task = self.line._exchange.task
-        waiting = [each.job.priority for each in self.line._tasks]
-        assert task.job.priority == min(waiting), "something more urgent had to wait"
+        waiting = [_rank(each.job) for each in self.line._tasks]
+        assert _rank(task.job) == min(waiting), "something more urgent had to wait"
         ask = Ask(*act.data[1:4])
         self.sent.append((self.now, task.job.meter, ask))
         end = self.now + len(act.data) * act.settings.character_s

@@ -15,9 +15,10 @@ FAILURES = 3
 SILENT_AFTER_S = 10.0
 PROBE_FIRST_S = 15.0
 PROBE_LONGEST_S = 900.0
-PROBE_SHARE = 0.05
-PROBE_SAVED_S = 5.0
-"""Line time that may be saved up for probes: a few of them, not a burst after a quiet night."""
+PROBE_SHARE = 0.045
+"""Of the line's time: so the cycle of the others grows by less than 5 %."""
+PROBE_SAVED_S = 1.0
+"""Line time that may be saved up for probes: one or two, not a burst after a quiet night."""
 
 log = structlog.get_logger()
 
@@ -80,13 +81,16 @@ class ProbeBudget:
     saved_s: float = PROBE_SAVED_S
     since: float | None = field(default=None)
 
-    def allows(self, now: float) -> bool:
-        """Whether a probe may start now."""
+    def take(self, now: float, expected_s: float) -> bool:
+        """Whether a probe may start now; if so, its time counts as spent from now on."""
         if self.since is not None:
             self.saved_s = min(self.saved_s + (now - self.since) * PROBE_SHARE, PROBE_SAVED_S)
         self.since = now
-        return self.saved_s > 0
+        if self.saved_s <= 0:
+            return False
+        self.saved_s -= expected_s
+        return True
 
-    def spend(self, busy_s: float) -> None:
-        """A probe took this much line time."""
-        self.saved_s -= busy_s
+    def settle(self, expected_s: float, busy_s: float) -> None:
+        """A probe is over: it took this much line time instead."""
+        self.saved_s += expected_s - busy_s

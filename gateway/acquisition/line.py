@@ -14,6 +14,8 @@ What it keeps to:
   goes behind the others of its class, so an urgent job waits for one exchange and never for three.
 - A meter that must rest after an exchange, or owes an answer, lets the others of its class go
   first: its guard time costs the line nothing while anybody else has something to say.
+- Nor does it wait for the whole timeout of a meter that is probably silent: a read gives way to it
+  when its reply is later than twice the longest of that meter so far.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is counted from the end of our own transmission on the wire, and judged by bytes:
@@ -30,7 +32,7 @@ from dataclasses import dataclass
 from random import Random
 
 from gateway.acquisition.exchange import Debt, Exchange, Manners, Task
-from gateway.events import Event, Fault, Job, PortChanged, PortSettings
+from gateway.events import Event, Fault, Job, PortChanged, PortSettings, Priority
 from protocols.base import RefusedError, RequestError
 
 SETTLE_S = 0.02
@@ -41,6 +43,10 @@ PATIENCE_S = 1.0
 """How long a line that is never quiet can keep us from speaking."""
 PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Before each new try to open the port, since it was last heard to work."""
+USUAL_S = 0.5
+"""A meter not heard before begins its reply by then.  Source: DL/T 645-2007, Td is 20 to 500 ms."""
+SOON_S = 0.25
+"""No reply is late before this, however fast its meter usually is."""
 FRAMES_MAX = 255
 """Of one reply that goes on in follow-ups.  Source: DL/T 645-2007, follow-up data: SEQ is one
 byte."""
@@ -113,6 +119,8 @@ class Line:
         self._debts: dict[str, Debt] = {}
         self._ended_at: dict[str, float] = {}
         """By meter: the last activity on the line in its last exchange."""
+        self._slowest_s: dict[str, float] = {}
+        """By meter: the longest it took to begin a reply."""
         self._last: tuple[str, PortSettings] | None = None
         self._active_at = -math.inf
         self._stray_at = -math.inf
@@ -176,9 +184,21 @@ class Line:
             self._hear(exchange, now, wall, heard)
         elif heard:
             self._stray_at = now
-        if self._exchange and now >= self._exchange.until:
+        if self._exchange and now >= self._until(self._exchange):
             self._fail(self._exchange, now, *self._exchange.failure())
-        return Listen(self._exchange.until) if self._exchange else self._choose(now)
+        return Listen(self._until(self._exchange)) if self._exchange else self._choose(now)
+
+    def _until(self, exchange: Exchange) -> float:
+        """When to give up listening if nothing more comes."""
+        own = exchange.task.job.priority
+        # What changes a meter is not cut short: nobody could tell whether it was done.
+        if exchange.heard or own <= Priority.COMMAND:
+            return exchange.until
+        if all(task.job.priority > Priority.COMMAND for task in self._tasks):
+            return exchange.until
+        slowest_s = self._slowest_s.get(exchange.task.job.meter)
+        patience_s = USUAL_S if slowest_s is None else max(SOON_S, 2 * slowest_s)
+        return min(exchange.until, exchange.sent_at + exchange.manners.latency_s + patience_s)
 
     def _choose(self, now: float) -> Act:
         """What to do while no exchange runs."""
@@ -201,14 +221,14 @@ class Line:
         """The task whose turn it is: the first of the most urgent, unless its meter must rest and
         another of its class can begin before that is over.
         """
-        first = min(self._tasks, key=lambda each: (each.job.priority, each.order))
+        first = min(self._tasks, key=lambda each: (_rank(each.job), each.order))
         free_at = self._free_at(first)
         if free_at <= max(now, self._quiet_at(first)):
             return first
         sooner = [
             task
             for task in self._tasks
-            if task.job.priority == first.job.priority and self._free_at(task) < free_at
+            if _rank(task.job) == _rank(first.job) and self._free_at(task) < free_at
         ]
         return min(sooner, key=lambda task: task.order, default=first)
 
@@ -286,6 +306,8 @@ class Line:
         if not task.frames:
             task.taken_at = wall
             task.round_trip_s = max(0.0, exchange.began_at - exchange.sent_at)
+            slowest_s = self._slowest_s.get(task.job.meter, 0.0)
+            self._slowest_s[task.job.meter] = max(slowest_s, task.round_trip_s)
         task.frames.append(reply)
         task.follow_up = exchange.manners.codec.follow_up(exchange.request, reply)
         size = sum(len(frame.data) for frame in task.frames)
@@ -362,3 +384,10 @@ class Line:
     def _next_order(self) -> int:
         self._order += 1
         return self._order
+
+
+def _rank(job: Job) -> Priority:
+    """A probe takes its turn among the polls: its submitter has few of them, and a line that is
+    always busy would else never find out that a meter is back.
+    """
+    return Priority.POLL if job.priority is Priority.PROBE else job.priority

@@ -16,6 +16,7 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
+TRIES = 3
 POLL_WAITS_S = 3600.0
 """A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
 one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
@@ -130,7 +131,7 @@ class Polling:
         if meter.job is not None and meter.job.id == event.job.id:
             meter.job = None
         if event.job.priority is Priority.PROBE:
-            self._budgets[event.line].spend(event.busy_s)
+            self._budgets[event.line].settle(meter.config.timeout_s, event.busy_s)
         found: list[Found] = []
         for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
             found += self._outcome(meter, exchange, event.line, outcome)
@@ -157,15 +158,19 @@ class Polling:
             return None
         meter.slot, meter.again = cell.number, False
         not_after = now + max(cell.ends_in_s, POLL_WAITS_S)
-        meter.job = self._make(meter, meter.plan, Priority.POLL, not_after)
+        # Trying often is for a meter that answered the time before.
+        tries = 1 if meter.health.failures else TRIES
+        meter.job = self._make(meter, meter.plan, Priority.POLL, not_after, tries)
         return meter.job
 
     def _probe(self, meter: _Meter, now: float) -> Job | None:
-        if now < meter.health.probe_at or not self._budgets[meter.config.line].allows(now):
+        if now < meter.health.probe_at:
+            return None
+        if not self._budgets[meter.config.line].take(now, meter.config.timeout_s):
             return None
         codec = meter.config.profile.codec()
         cheapest = min(meter.plan, key=lambda exchange: codec.reply_size(exchange.request))
-        meter.job = self._make(meter, (cheapest,), Priority.PROBE, now + 600, tries=1)
+        meter.job = self._make(meter, (cheapest,), Priority.PROBE, now + POLL_WAITS_S, tries=1)
         return meter.job
 
     def _make(
@@ -174,7 +179,7 @@ class Polling:
         plan: tuple[Exchange, ...],
         priority: Priority,
         not_after: float,
-        tries: int = 3,
+        tries: int = TRIES,
     ) -> Job:
         job = Job(
             id=self._next_id,
