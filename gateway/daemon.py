@@ -233,6 +233,7 @@ def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
         meter.asset: Manners(
             codec=meter.profile.codec(tcp=tcp),
             settings=meter.settings,
+            wire=not tcp,
             timeout_s=meter.timeout_s,
             least_timeout_s=meter.least_timeout_s,
             latency_s=latency_s,

@@ -22,6 +22,8 @@ class Manners:
 
     codec: Codec[Any]
     settings: PortSettings
+    wire: bool = True
+    """Bytes take their time at these settings; False where a network carries them at once."""
     timeout_s: float = 1.0
     """The longest wait for a reply: from the end of our request on the wire until its first byte.
     What the meter's replies teach may make it shorter."""
@@ -150,7 +152,7 @@ class Exchange:
     def written(self, now: float) -> None:
         """Writing returns before the bytes have left, so their time on the wire is added."""
         manners = self.manners
-        character_s = manners.settings.character_s
+        character_s = manners.settings.character_s if manners.wire else 0.0
         self.sent_at = now + self.size * character_s
         self.deadline = self.sent_at + self.timeout_s
         reply_s = manners.codec.reply_size(self.request) * character_s

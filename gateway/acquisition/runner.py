@@ -17,6 +17,8 @@ from gateway.events import Crashed, Event, Heartbeat, Job
 HEARTBEAT_S = 5.0
 SLICE_S = 0.2
 """The longest wait in one piece: bounds how late ``stopping`` is seen."""
+LISTEN_SLICE_S = 0.1
+"""The same while listening: bounds how late an urgent job is seen."""
 
 
 def run_line(
@@ -88,7 +90,7 @@ class _Shell:
                 self._port.flush_input()
                 self._port.write(data)
             case Listen(until):
-                return self._port.read(self._wait_s(until))
+                return self._port.read(min(self._wait_s(until), LISTEN_SLICE_S))
             case Rest(until):
                 self._await_job(self._wait_s(until))
                 # Read without waiting: so a line at rest notices strays and an unplugged adapter.

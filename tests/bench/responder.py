@@ -1,9 +1,9 @@
 """A Modbus TCP server that costs next to nothing, so that the gateway is what is measured.
 
-    python -m tests.bench.responder
+    python -m tests.bench.responder PORTS
 
-It says its port, then answers every read, whatever unit and registers are asked for, with the same
-numbers.  A line on standard input is answered with the registers served so far.
+It says where its ports are, a line each, then answers every read, whatever unit and registers are
+asked for, with the same numbers.  A line on standard input is answered with the registers served.
 """
 
 import socket
@@ -36,15 +36,16 @@ class Responder:
 def main() -> None:
     """Serve until standard input ends."""
     responder = Responder()
-    door = socket.create_server(("127.0.0.1", 0))
-    print(f"tcp://127.0.0.1:{door.getsockname()[1]}", flush=True)
 
-    def accept() -> None:
+    def accept(door: socket.socket) -> None:
         while True:
             client, _ = door.accept()
             threading.Thread(target=responder.serve, args=(client,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    for _ in range(int(sys.argv[1])):
+        door = socket.create_server(("127.0.0.1", 0))
+        print(f"tcp://127.0.0.1:{door.getsockname()[1]}", flush=True)
+        threading.Thread(target=accept, args=(door,), daemon=True).start()
     for _ in sys.stdin:
         print(responder.served, flush=True)
 

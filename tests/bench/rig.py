@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from gateway import livestate
 from simulators.headend import HeadEnd
-from simulators.ledger import Ledger
+from simulators.ledger import Ledger, Taken
 from tests.bench.figures import BenchError
 from tests.mosquitto import Mosquitto
 
@@ -85,6 +85,21 @@ class Entry(NamedTuple):
         return (self.heard + self.said) * self.character_s + self.delay_s
 
 
+class Tally(Ledger):
+    """A head-end's ledger that only counts, so that it does not slow down what it counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = 0
+        """Messages with readings."""
+
+    def take(self, topic: str, payload: bytes) -> Taken:
+        """Count; the content is not looked at."""
+        del payload
+        self.readings += topic.endswith(("/readings", "/history"))
+        return Taken.STATE
+
+
 class Process:
     """A program that is spoken to line by line."""
 
@@ -131,6 +146,11 @@ class Daemon:
                 cwd=ROOT,
                 stderr=log,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
 
     def state(self) -> livestate.State | None:
         """What it last said of itself."""
@@ -195,11 +215,11 @@ class Rig:
         self._closing.callback(self._meters.end)
         return {line.line: self._meters.line() for line in lines}
 
-    def start_responder(self) -> tuple[str, Process]:
-        """The Modbus TCP server and its port."""
-        process = Process("tests.bench.responder")
+    def start_responder(self, ports: int) -> tuple[list[str], Process]:
+        """The Modbus TCP server and its ports."""
+        process = Process("tests.bench.responder", str(ports))
         self._closing.callback(process.end)
-        return process.line(), process
+        return [process.line() for _ in range(ports)], process
 
     def silence(self, assets: Sequence[str]) -> None:
         """These meters answer no more."""
@@ -260,15 +280,16 @@ class Rig:
         self._closing.callback(daemon.stop)
         return daemon
 
-    def head_end(self) -> HeadEnd:
-        """A subscriber of our broker that listens."""
+    def head_end(self) -> tuple[HeadEnd, Tally]:
+        """A subscriber of our broker that listens, and what it counts in ``collect``."""
         assert self.broker
-        head_end = HeadEnd(Ledger(), "127.0.0.1", self.broker.port, gateway=NAME)
+        tally = Tally()
+        head_end = HeadEnd(tally, "127.0.0.1", self.broker.port, gateway=NAME)
         head_end.start()
         self._closing.callback(head_end.stop)
         if not head_end.wait_until_listening(PATIENCE_S):
             raise BenchError("the head-end cannot subscribe")
-        return head_end
+        return head_end, tally
 
 
 @contextmanager
