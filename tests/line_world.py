@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from gateway.acquisition.acts import Listen, Open, Transmit
 from gateway.acquisition.exchange import Manners
-from gateway.acquisition.line import Line, Listen, Open, Transmit
+from gateway.acquisition.line import Line
 from gateway.events import Event, Job, JobDone, PortChanged, PortSettings, Priority
 from protocols.base import RefusedError, Reply, RequestError, Stray
 

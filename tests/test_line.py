@@ -68,6 +68,51 @@ def test_an_urgent_job_waits_for_one_try_of_a_silent_meter() -> None:
     assert [meter for meter, _ in world.asked] == ["1", "2", "1", "1"]
 
 
+@pytest.mark.parametrize(
+    ("heard_before", "given_up_after_s"),
+    [(False, 0.5), (True, 0.25)],
+    ids=["a meter never heard", "a meter that answers fast"],
+)
+def test_a_read_gives_way_when_its_meter_is_probably_silent(
+    heard_before: bool, given_up_after_s: float
+) -> None:
+    world = make_world("1", "2", timeout_s=2.0)
+    world.behaviour[1] = lambda ask: honest(ask) if ask.item == 1 else []
+    if heard_before:
+        world.job("1", 1)
+    world.job("1", 2, at=1002, tries=1)
+    world.job("2", 3, at=1002.1, priority=Priority.RELAY)
+    world.run(1010)
+
+    slow, urgent = (when for when, meter, ask in world.sent if ask.item > 1)
+    assert urgent - slow == pytest.approx(5 * SLOW.character_s + given_up_after_s)
+    assert world.done[-2].outcomes[0].fault is Fault.SILENT
+
+
+def test_a_read_gives_way_to_no_other_poll_and_not_once_its_reply_has_begun() -> None:
+    world = make_world("1", "2", timeout_s=2.0)
+    late = answer(Ask(1, 1), b"late")
+    world.behaviour[1] = says((0.45, late[:4]), (0.8, late[4:]))
+    world.job("1", 1)
+    world.job("2", 2)
+    world.job("2", 3, at=1000.2, priority=Priority.RELAY)
+    world.run(1010)
+
+    assert world.asked == [("1", 1), ("2", 3), ("2", 2)]
+    assert world.done[0].outcomes[0].reply == Reply("1", b"late")
+
+
+def test_an_order_gives_way_to_nothing() -> None:
+    """Cut short, nobody could tell whether the relay had moved."""
+    world = make_world("1", "2", timeout_s=2.0)
+    world.behaviour[1] = says((1.9, answer(Ask(1, 1), b"done")))
+    world.job("1", 1, priority=Priority.RELAY, tries=1)
+    world.job("2", 2, at=1000.1, priority=Priority.RESTORE)
+    world.run(1010)
+
+    assert world.done[0].outcomes[0].reply == Reply("1", b"done")
+
+
 def test_a_failed_try_goes_behind_the_others_of_its_class() -> None:
     world = make_world("1", "2", "3", "4")
     world.behaviour[1] = silent

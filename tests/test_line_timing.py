@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.acquisition.line import Open, Rest
+from gateway.acquisition.acts import Open, Rest
 from gateway.events import Fault, PortChanged, Priority
 from protocols.base import Reply
 from tests.line_world import SLOW, Ask, Toy, answer, honest, says, silent, truth

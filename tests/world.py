@@ -16,7 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gateway.acquisition.line import Line, Open, Transmit
+from gateway.acquisition.acts import Open, Transmit
+from gateway.acquisition.line import Line
 from gateway.config import Config, load
 from gateway.core import Core
 from gateway.daemon import manners_of

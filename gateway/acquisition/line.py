@@ -15,6 +15,8 @@ What it keeps to:
   exchange and never for three.
 - A meter that must rest after an exchange, or owes an answer, lets the others of its class go
   first: its guard time costs the line nothing while anybody else has something to say.
+- Nor does an urgent job wait for the whole timeout of a meter that is probably silent: a read gives
+  way to it when its reply is later than twice the slowest of late.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is learned from the meter's replies (gateway/acquisition/patience.py), counted from
@@ -29,9 +31,9 @@ Not supported: broadcasts (nobody answers them).
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from random import Random
 
+from gateway.acquisition.acts import Act, Listen, Open, Rest, Transmit
 from gateway.acquisition.exchange import Debt, Exchange, Manners, Task
 from gateway.acquisition.hearing import Hearing
 from gateway.acquisition.patience import Patience
@@ -60,39 +62,6 @@ JOBS_MAX = 1024
 
 class LineError(Exception):
     """A job that this line cannot take: its submitter's mistake."""
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Open the port, then call ``port_up`` or ``port_lost``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transmit:
-    """Set the port, forget what it has received, write; then ``advance`` with the time of that."""
-
-    settings: PortSettings
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Read until bytes come or ``until`` (monotonic) is reached; then ``advance`` with them."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Nothing to send before ``until`` (monotonic, may be infinite), unless a job comes.
-
-    Bytes that an open port has received meanwhile go to ``advance`` as well.
-    """
-
-    until: float
-
-
-Act = Open | Transmit | Listen | Rest
 
 
 class Line:
@@ -190,9 +159,19 @@ class Line:
         elif heard:
             self._stray_at = now
             self._hearing.idle(heard)
-        if self._exchange and now >= self._exchange.until:
+        if self._exchange and now >= self._until(self._exchange):
             self._fail(self._exchange, now, *self._exchange.failure())
-        return Listen(self._exchange.until) if self._exchange else self._choose(now)
+        return Listen(self._until(self._exchange)) if self._exchange else self._choose(now)
+
+    def _until(self, exchange: Exchange) -> float:
+        """When to give up listening if nothing more comes."""
+        # What changes a meter is not cut short: nobody could tell whether it was done.
+        if exchange.heard or exchange.task.job.priority <= Priority.COMMAND:
+            return exchange.until
+        if all(task.job.priority > Priority.COMMAND for task in self._tasks):
+            return exchange.until
+        usual_s = self._patience[exchange.task.job.meter].usual_s()
+        return min(exchange.until, exchange.sent_at + exchange.manners.latency_s + usual_s)
 
     def _choose(self, now: float) -> Act:
         """What to do while no exchange runs."""

@@ -15,6 +15,10 @@ ROOM = 4.0
 FORGET = 1 / 256
 """How much of its distance to a quicker reply the slowest one loses with it."""
 MISSES_MAX = 2
+USUAL_S = 0.5
+"""A meter not heard before begins its reply by then.  Source: DL/T 645-2007, Td is 20 to 500 ms."""
+SOON_S = 0.25
+"""No reply is late before this, however fast its meter usually is."""
 
 
 @dataclass(slots=True)
@@ -32,6 +36,10 @@ class Patience:
         if self.replies < LEARN_FROM or self.misses >= MISSES_MAX:
             return most_s
         return min(most_s, max(least_s, ROOM * self.slowest_s) * (1 << self.misses))
+
+    def usual_s(self) -> float:
+        """After this long without a byte, the meter is probably silent."""
+        return max(SOON_S, 2 * self.slowest_s) if self.replies else USUAL_S
 
     def replied(self, delay_s: float) -> None:
         """A reply began so long after the request."""

@@ -9,7 +9,8 @@ import queue
 import threading
 from collections.abc import Callable
 
-from gateway.acquisition.line import Act, Line, Listen, Open, Rest, Transmit
+from gateway.acquisition.acts import Act, Listen, Open, Rest, Transmit
+from gateway.acquisition.line import Line
 from gateway.acquisition.ports import Port, PortError
 from gateway.clock import Clock
 from gateway.events import Crashed, Event, Heartbeat, Job
