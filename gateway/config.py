@@ -44,12 +44,13 @@ class MeterConfig:
     period_s: int
     settings: PortSettings
     timeout_s: float
-    least_timeout_s: float
     guard_s: float
     max_kw: int
     """More than this it cannot have measured: a register that grew faster is read again."""
     ratio: Ratio = DIRECT
     """What the transformers in front of it divide by (倍率)."""
+    least_timeout_s: float = 0.25
+    """No learned timeout is shorter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from random import Random
 import structlog
 
 from gateway.acquisition.confirm import Confirmation, limits_of
-from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned
+from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
 from gateway.clock import Clock, ClockState, judge
 from gateway.collector import Collector
 from gateway.config import Config
@@ -235,9 +235,9 @@ class Core:
                 case Turned(meter, line, silent, reason):
                     code: contract.EventCode = "comm_lost" if silent else "comm_restored"
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
-                    if not silent:
-                        self._collector.woke(meter, now)
-                        self._collect_at = now
+                case Woke(meter):
+                    self._collector.woke(meter, now)
+                    self._collect_at = now
                 case LineTurned(line, fault, reason):
                     code = "line_fault" if fault else "line_restored"
                     self._recorder.event(code, line=line, detail=reason)

@@ -127,6 +127,23 @@ def test_an_outage_is_two_lines_in_the_log_however_long_it_lasts(rig: Rig) -> No
     assert lines[1]["misses"] == 500
 
 
+def test_replies_at_the_beginning_of_a_long_job_do_not_prove_the_line(rig: Rig) -> None:
+    first, *others = rig.meters
+    told: list[Told] = []
+    for _ in range(3):
+        rig.now += PROBE_FIRST_S
+        for meter in others:
+            told += rig.line.missed(meter, rig.now, "silent")
+        if not first.failures:
+            told += rig.line.answered(first, rig.now, now_alive=False)
+    assert told == []
+    assert first.suspected
+
+    told = rig.line.missed(first, rig.now + 1, "silent")
+
+    assert [type(one) for one in told] == [LineTurned]
+
+
 def test_a_burst_of_noise_is_no_line_fault(rig: Rig) -> None:
     assert rig.ask(False, False, False, every_s=0.0) == []
     assert rig.now < 1000.0 + PROBE_FIRST_S + 2 * SILENT_AFTER_S

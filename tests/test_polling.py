@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gateway.acquisition.health import PROBE_SAVED_S, PROBE_SHARE
-from gateway.acquisition.polling import POLL_WAITS_S, Found, Learned, Polling, Reading, Turned
+from gateway.acquisition.polling import POLL_WAITS_S, Found, Learned, Polling, Reading, Turned, Woke
 from gateway.config import load
 from gateway.events import Fault, Job, Outcome, Priority
 from tests.rooms import done, good, missed, refusal, write_config
@@ -21,6 +21,8 @@ class Rig:
         self.polling = Polling(self.config.meters, refused or [], lambda: 0.5)
         self.now = 0.0
         self.step_s = 0.0
+        self.woke: list[str] = []
+        """Of the job that was finished last."""
 
     @property
     def wall(self) -> float:
@@ -34,7 +36,9 @@ class Rig:
     ) -> list[Found]:
         if outcomes is None:
             outcomes = [good(request, self.wall) for request in job.requests]
-        return self.polling.done(done(line, job, outcomes, busy_s), self.now)
+        found = self.polling.done(done(line, job, outcomes, busy_s), self.now)
+        self.woke = [one.meter for one in found if isinstance(one, Woke)]
+        return [one for one in found if not isinstance(one, Woke)]
 
     def answer(self) -> int:
         """Everybody who is due answers well; returns how many."""
@@ -241,6 +245,25 @@ def test_a_lost_port_or_a_busy_line_says_nothing_of_the_meter(rig: Rig, fault: F
     health = rig.polling.health[0]
     assert (health.silent, health.failures) == (False, 0)
     assert (health.asked, health.answered) == (0, 0)
+
+
+def test_a_meter_is_silent_for_others_until_it_answers(rig: Rig) -> None:
+    assert rig.polling.silent("A1"), "it was never heard"
+    ((line, job),) = [pair for pair in rig.due() if pair[0] == "east"]
+    rig.finish(line, job)
+    assert rig.woke == ["A1"]
+    assert not rig.polling.silent("A1")
+
+    rig.now = 60.0
+    rig.poll("east", Fault.SILENT)
+    assert rig.polling.silent("A1"), "one miss is enough"
+    rig.now = 120.0
+    ((line, probe),) = [pair for pair in rig.due() if pair[0] == "east"]
+    rig.finish(line, probe)
+    assert rig.woke == ["A1"]
+    ((line, poll),) = [pair for pair in rig.due() if pair[0] == "east"]
+    rig.finish(line, poll)
+    assert rig.woke == []
 
 
 def test_a_read_that_somebody_waits_for_wakes_a_silent_meter(rig: Rig) -> None:

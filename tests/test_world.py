@@ -103,7 +103,7 @@ def test_broker_outages_and_power_cuts_lose_nothing(tmp_path: Path, seed: int) -
 
 def test_a_line_with_more_work_than_time_gives_every_meter_its_turn(tmp_path: Path) -> None:
     world = World(tmp_path, seed=2, lines=1, period_s=1)
-    world.run(300)
+    world.run(600)
 
     answered = [meter["answered"] for meter in world.states[-1]["meters"]]
     assert len(answered) == 8

@@ -54,9 +54,13 @@ class LineHealth:
         self._alive_at = -math.inf
         """When some meter of the line answered last."""
 
-    def answered(self, health: Health, now: float) -> list[Told]:
-        """A meter answered a poll or a probe; returns what is to be told now."""
-        self._alive_at = now
+    def answered(self, health: Health, now: float, *, now_alive: bool = True) -> list[Told]:
+        """A meter answered a poll or a probe; returns what is to be told now.
+
+        ``now_alive``: to its end, so the line works at this moment.
+        """
+        if now_alive:
+            self._alive_at = now
         misses = health.failures
         told: list[Told] = [self._restore(now)] if self.fault else []
         health.good()
@@ -64,8 +68,9 @@ class LineHealth:
             health.told = False
             log.info("meter answers again", meter=health.meter, line=self.line, misses=misses)
             told.append(Turned(health.meter, self.line, silent=False, reason=""))
-        for meter in self._meters:
-            meter.suspected = False
+        if now_alive:
+            for meter in self._meters:
+                meter.suspected = False
         return told + self._tell(now)
 
     def missed(self, health: Health, now: float, reason: str) -> list[Told]:

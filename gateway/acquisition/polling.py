@@ -17,7 +17,7 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
-__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned"]
+__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned", "Woke"]
 
 TRIES = 3
 """How often a request is sent to a meter that answered last."""
@@ -49,7 +49,14 @@ class Learned:
     reason: str
 
 
-Found = Reading | Learned | Turned | LineTurned
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """A meter answers that did not answer last, or was never heard before."""
+
+    meter: str
+
+
+Found = Reading | Learned | Woke | Turned | LineTurned
 
 
 @dataclass(slots=True)
@@ -142,8 +149,8 @@ class Polling:
         return meter.config.line, job
 
     def silent(self, asset: str) -> bool:
-        """Whether the meter is only probed."""
-        return self._meters[asset].health.silent
+        """Whether the meter did not answer last, or was never heard; ``Woke`` tells the end."""
+        return not self._meters[asset].health.proven
 
     def unknown(self, asset: str, points: Iterable[str]) -> list[str]:
         """Which of ``points`` the meter's model does not have."""
@@ -170,14 +177,14 @@ class Polling:
             meter.job = None
         if event.job.priority is Priority.PROBE:
             self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
-        asked = event.job.id in self._asked
+        asset, asked = event.job.meter, event.job.id in self._asked
         found: list[Found] = []
         for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
             found += self._outcome(meter, exchange, event.line, outcome, asked=asked)
         if asked:
             self._asked.remove(event.job.id)
             # Whoever lives is woken; the polls alone decide who does not.
-            return found + (self._judge(meter, event, now) if found and meter.health.silent else [])
+            return found + (self._judge(meter, event, now) if found and self.silent(asset) else [])
         if any(isinstance(one, Learned) for one in found):
             self._replan(meter)
             meter.again = True
@@ -278,12 +285,15 @@ class Polling:
         if replies or any(outcome.fault is Fault.REFUSED for outcome in event.outcomes):
             if replies:
                 health.replied(replies[-1].taken_at, replies[-1].round_trip_s)
-            restored = line.fault
+            restored, woke = line.fault, not health.proven
             meter.again = meter.again or health.failures > 0
-            told = line.answered(health, now)
+            # A long job's early replies say nothing about the line now.
+            last = event.outcomes[-1]
+            now_alive = last.reply is not None or last.fault is Fault.REFUSED
+            told = line.answered(health, now, now_alive=now_alive)
             if restored:
                 self._ask_again(config.line)
-            return list(told)
+            return [Woke(config.asset), *told] if woke else list(told)
         missed = [o for o in event.outcomes if o.fault in (Fault.SILENT, Fault.DAMAGED)]
         return list(line.missed(health, now, missed[0].error)) if missed else []
 
