@@ -57,6 +57,11 @@ HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
 """The stored Unix time that has probably passed."""
+DAY_S = 86_400.0
+REFUSED_S = 30 * DAY_S
+"""A meter is asked again what it refused so long ago: it may have been replaced."""
+COMMANDS_S = 400 * DAY_S
+"""Commands that move no money are forgotten so long after they came."""
 STEPPED_S = 2.0
 """A wall clock that moves this much against the monotonic one within a tick was set, not steered.
 """
@@ -93,20 +98,21 @@ class Core:
         self._offset = wall - now
 
         self._refusals = Refusals(database)
-        known = [(refused.meter, refused.key) for refused in self._refusals.refused()]
+        recent = [one for one in self._refusals.refused() if wall - one.at < REFUSED_S]
+        known = [(refused.meter, refused.key) for refused in recent]
         self._polling = Polling(config.meters, known, random.random)
         self._overview = Overview(config, now)
         self._outbox = Outbox(database, clock.now)
         name = config.gateway.name
         state = self._judged
         self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
-        commands = Commands(database)
+        self._commands = Commands(database)
         self._uplink = Uplink(
-            config, self._outbox, commands, self._recorder, connect, clock, state, random
+            config, self._outbox, self._commands, self._recorder, connect, clock, state, random
         )
         self._orders = Orders(
             name,
-            commands,
+            self._commands,
             self._outbox,
             self._polling,
             self._recorder,
@@ -119,7 +125,7 @@ class Core:
         self._collect_at = self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
-        self._floor_at = now
+        self._floor_at = self._forget_at = now
         self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
         self._tell_how_it_began()
@@ -183,6 +189,7 @@ class Core:
         if now >= self._housekeeping_at:
             self._housekeeping_at = now + HOUSEKEEPING_S
             self._recorder.shed()
+            self._forget_commands(now, wall)
         if now >= self._send_at:
             self._send_at = self._uplink.send(now)
         if now >= self._show_at:
@@ -303,6 +310,12 @@ class Core:
             for event in postponed:
                 self._arrived(event, now, self._clock.now())
         self._flush_at = now + self._config.store.group_commit_s
+
+    def _forget_commands(self, now: float, wall: float) -> None:
+        """Once a day; by a wrong clock a command of today would look old."""
+        if now >= self._forget_at and self._clock_state is ClockState.TRUSTED:
+            self._forget_at = now + DAY_S
+            self._recorder.later(partial(self._commands.forget, wall - COMMANDS_S))
 
     def _judged(self) -> ClockState:
         return self._clock_state

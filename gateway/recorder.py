@@ -56,7 +56,7 @@ class Recorder:
         self._state = state
         self._readings: deque[contract.Reading] = deque()
         self._late: deque[contract.Reading] = deque()
-        self._actions: list[Callable[[], None]] = []
+        self._actions: list[Callable[[], object]] = []
         self._delivered: list[Message] = []
         self._obstacle = ""
         self._full = False
@@ -126,7 +126,7 @@ class Recorder:
         """Numbers of ``lane`` that are delivered, which the file does not know yet."""
         return {message.seq for message in self._delivered if message.lane == lane}
 
-    def later(self, action: Callable[[], None]) -> None:
+    def later(self, action: Callable[[], object]) -> None:
         """Do this inside the next commit; again in the one after, if that one fails."""
         self._actions.append(action)
 

@@ -68,6 +68,7 @@ class Uplink:
         self._clock = clock
         self._clock_state = state
         self.started = clock.now()
+        self._told_refused = False
         self.delivered = 0
         """Messages that the broker's word made delivered since the start."""
         settings = DeliverySettings(
@@ -86,6 +87,7 @@ class Uplink:
         """A broker accepted us: say who we are and how things stand."""
         if not self.delivery.link_up(event, now):
             return
+        self._told_refused = False
         log.info("connected to the head-end", broker=event.broker, mqtt5=event.mqtt5)
         if event.deaf:
             log.warning("the head-end cannot reach us", reason=event.deaf)
@@ -108,7 +110,10 @@ class Uplink:
             self._recorder.event("taken_over", detail=event.reason)
 
     def answered(self, event: Delivered, now: float) -> None:
-        """The broker answered a message."""
+        """The broker answered a message.  That it refuses is logged once per connection."""
+        if event.refused and not self._told_refused:
+            self._told_refused = True
+            log.warning("the broker refuses a message, it is kept", reason=event.refused)
         if message := self.delivery.delivered(event, now):
             self._recorder.delivered(message)
             self.delivered += 1

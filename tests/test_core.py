@@ -8,7 +8,9 @@ from structlog.testing import capture_logs
 
 from gateway.core import CLOCK_S, FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
 from gateway.events import Crashed, Fault, Heartbeat, PortChanged
+from gateway.store.commands import Commands
 from gateway.store.faults import DiskFullError, LockedError, StoreIOError
+from gateway.store.learned import Learned, Refused
 from gateway.store.outbox import Lane
 from tests.rooms import Gateway, done, good, missed, read_command, refusal, write_config
 from tests.world import START, SimClock
@@ -91,6 +93,38 @@ def test_a_refusal_is_remembered_across_a_restart(gateway: Gateway) -> None:
     assert "read 02010100" not in asked
     gateway.run(10)
     assert gateway.states[-1]["meters"][0]["refused"] == ["02010100"]
+
+
+def test_after_a_month_a_meter_is_asked_again_what_it_refused(gateway: Gateway) -> None:
+    refused = Refused("A1", "02010100", "no such data", gateway.clock.now())
+    with gateway.database.transaction():
+        Learned(gateway.database).add(refused)
+    asked = []
+    for days in (29, 2):
+        gateway.clock.step(days * 86_400.0)
+        gateway.restart()
+        gateway.run(1)
+        jobs = gateway.take_jobs()
+        asked.append([str(r) for line, job in jobs if line == "east" for r in job.requests])
+
+    assert "read 02010100" not in asked[0]
+    assert "read 02010100" in asked[1]
+
+
+def test_commands_are_forgotten_after_a_year_and_only_by_a_good_clock(gateway: Gateway) -> None:
+    gateway.connect()
+    gateway.tell("commands", read_command("r1", "A9"))
+    assert Commands(gateway.database).results("r1")
+
+    gateway.clock.synced = False
+    gateway.clock.step(401 * 86_400.0)
+    gateway.restart()
+    gateway.run(120)
+    assert Commands(gateway.database).results("r1"), "the clock may be wrong"
+
+    gateway.clock.synced = True
+    gateway.run(120)
+    assert not Commands(gateway.database).results("r1")
 
 
 def test_a_line_that_comes_and_goes_is_told(gateway: Gateway) -> None:

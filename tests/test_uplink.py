@@ -223,3 +223,17 @@ def test_a_stop_sends_what_there_is_and_says_goodbye(gateway: Gateway) -> None:
     assert gateway.link.closed == 1
     assert gateway.stored() == [], "and is noted as delivered"
     assert json.dumps(gateway.states[-1])
+
+
+def test_a_broker_that_refuses_messages_is_told_once_per_connection(gateway: Gateway) -> None:
+    gateway.run(10)
+    with capture_logs() as lines:
+        for _ in range(2):
+            gateway.connect()
+            for mid in range(1, 4):
+                connection = gateway.link.opened[-1][0]
+                gateway.core.handle(Delivered(connection, mid, "not authorised"))
+            gateway.disconnect()
+
+    told = [line for line in lines if line["event"] == "the broker refuses a message, it is kept"]
+    assert [line["reason"] for line in told] == ["not authorised"] * 2
