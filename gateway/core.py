@@ -159,15 +159,11 @@ class Core:
                 self._port_changed(event)
             case Heartbeat():
                 self._heartbeats[event.line] = event.at
-            case LinkUp():
-                self._uplink.up(event, now)
+            case LinkUp() | LinkDown() | Delivered():
+                self._uplink.handle(event, now)
                 self._send_at = now
-            case LinkDown():
-                self._uplink.down(event, now)
-                self._send_at = now
-            case Delivered():
-                self._uplink.answered(event, now)
-                self._send_at = now
+                if self._recorder.full:
+                    self._flush_at = now
             case Arrived():
                 self._arrived(event, now, wall)
             case Crashed():

@@ -10,7 +10,8 @@ Used by the core alone.
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import replace
 
 import structlog
 
@@ -29,6 +30,8 @@ READINGS_MAX = 20_000
 VALUES_PER_MESSAGE = 400
 """A message of about 12 kB: well below any broker's limit, and little to send again."""
 DELIVERED_S = 60.0
+DELIVERED_MAX = 500
+"""Deliveries that may wait to be noted: a power cut makes us send so many again."""
 SHED_STEP = 0.75
 """On a full disk this share of the messages is kept: room for hours, not for the next group."""
 MIB = 1024 * 1024
@@ -58,6 +61,8 @@ class Recorder:
         self._late: deque[contract.Reading] = deque()
         self._actions: list[Callable[[], object]] = []
         self._delivered: list[Message] = []
+        """Without their bodies: a backlog that drains must not be held in memory."""
+        self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
         self._obstacle = ""
         self._full = False
         self._added = 0
@@ -122,9 +127,14 @@ class Recorder:
             contract.StoreNewEpoch(at=at, clock=clock, previous=previous, reason=reason[:500])
         )
 
-    def unnoted(self, lane: str) -> set[int]:
+    @property
+    def full(self) -> bool:
+        """Whether so much was delivered that it is better noted now."""
+        return len(self._delivered) >= DELIVERED_MAX
+
+    def unnoted(self, lane: str) -> Set[int]:
         """Numbers of ``lane`` that are delivered, which the file does not know yet."""
-        return {message.seq for message in self._delivered if message.lane == lane}
+        return self._unnoted[lane]
 
     def later(self, action: Callable[[], object]) -> None:
         """Do this inside the next commit; again in the one after, if that one fails."""
@@ -132,7 +142,8 @@ class Recorder:
 
     def delivered(self, message: Message) -> None:
         """The head-end has this message."""
-        self._delivered.append(message)
+        self._delivered.append(replace(message, body=b""))
+        self._unnoted[message.lane].add(message.seq)
 
     def result(self, build: Build) -> None:
         """Add a command's result: inside ``commit``, or in an action given to ``later``."""
@@ -159,6 +170,8 @@ class Recorder:
         # The caller may have given more to do later: that waits for the next commit.
         del self._actions[:actions]
         self._delivered.clear()
+        for unnoted in self._unnoted.values():
+            unnoted.clear()
         self.stored += self._added
         self._written_at = monotonic_s
         # What was committed stays so; a head file that lags behind is caught up by the next one.

@@ -83,7 +83,17 @@ class Uplink:
         """Whether the head-end can be reached."""
         return self.state["up"]
 
-    def up(self, event: LinkUp, now: float) -> None:
+    def handle(self, event: LinkUp | LinkDown | Delivered, now: float) -> None:
+        """Act on what the connection reports."""
+        match event:
+            case LinkUp():
+                self._up(event, now)
+            case LinkDown():
+                self._down(event, now)
+            case Delivered():
+                self._answered(event, now)
+
+    def _up(self, event: LinkUp, now: float) -> None:
         """A broker accepted us: say who we are and how things stand."""
         if not self.delivery.link_up(event, now):
             return
@@ -97,7 +107,7 @@ class Uplink:
         self._publish_state("inventory", self._inventory())
         self._publish_state("hello", self._hello())
 
-    def down(self, event: LinkDown, now: float) -> None:
+    def _down(self, event: LinkDown, now: float) -> None:
         """The connection ended, or could not be made.  One line in the log per outage."""
         was = self.state
         if not self.delivery.link_down(event, now):
@@ -109,7 +119,7 @@ class Uplink:
         if event.taken_over:
             self._recorder.event("taken_over", detail=event.reason)
 
-    def answered(self, event: Delivered, now: float) -> None:
+    def _answered(self, event: Delivered, now: float) -> None:
         """The broker answered a message.  That it refuses is logged once per connection."""
         if event.refused and not self._told_refused:
             self._told_refused = True
@@ -129,7 +139,7 @@ class Uplink:
         """
         if down := self.delivery.overdue(now):
             self._link.close()
-            self.down(down, now)
+            self._down(down, now)
         if attempt := self.delivery.wants_connect(now):
             self._link.open(attempt.connection, attempt.broker)
         self.delivery.send(now, self._pending, self._publish)
