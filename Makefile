@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := gateway protocols simulators tests
 
-.PHONY: demo test torture format lint types tests tools docs clean
+.PHONY: demo test torture bench format lint types tests tools docs clean
 
 # Meters, lines, a broker and a head-end that do not exist; the gateway that does.
 demo: .venv/ready
@@ -16,6 +16,10 @@ test: format lint types tests
 # The long form of the kills and outages: some ten minutes.
 torture: .venv/ready tools
 	$(BIN)/python -m pytest -m torture $(ARGS)
+
+# How fast and how lean, measured against the wire; JSON lines, ten minutes (ARGS=--quick: two).
+bench: .venv/ready tools
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 format: .venv/ready
 	$(BIN)/ruff format --check $(SOURCES)

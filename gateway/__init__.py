@@ -1,3 +1,3 @@
 """The gateway daemon and the tools around it."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
