@@ -355,7 +355,7 @@ class Core:
             started=self._uplink.started,
             clock=self._clock_state.value,
             epoch=self._database.epoch,
-            readings_taken=self._overview.readings_taken,
+            readings_taken=self._recorder.taken,
             messages_stored=self._recorder.stored,
             messages_delivered=self._uplink.delivered + self._orders.settled,
             readings_dropped=self._recorder.dropped,

@@ -61,7 +61,6 @@ class Overview:
         self._started = started
         self._lines = {line.name: _Line() for line in config.lines}
         self._meters = {meter.asset: _Meter() for meter in config.meters}
-        self.readings_taken = 0
 
     def port(self, event: PortChanged) -> None:
         """A line's port came or went."""
@@ -89,7 +88,6 @@ class Overview:
 
     def values(self, meter: str, values: Mapping[str, Value]) -> None:
         """Good values were read."""
-        self.readings_taken += 1
         for point, value in values.items():
             if value.quality is Quality.GOOD:
                 self._meters[meter].values[point] = value.text() or ""

@@ -67,6 +67,8 @@ class Recorder:
         self._full = False
         self._added = 0
         self._written_at = 0.0
+        self.taken = 0
+        """Readings since the start."""
         self.dropped = 0
         """Readings lost because they could not be written for too long."""
         self.stored = 0
@@ -91,6 +93,7 @@ class Recorder:
         """Take a reading.  ``late``: it belongs to the past, whatever the connection."""
         waiting = self._late if late else self._readings
         waiting.append(reading)
+        self.taken += 1
         if len(waiting) > READINGS_MAX:
             waiting.popleft()
             self.dropped += 1
