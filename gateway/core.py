@@ -300,6 +300,8 @@ class Core:
         if message := self._delivery.delivered(event, now):
             self._recorder.delivered(message)
             self._messages_delivered += 1
+            if self._recorder.full:
+                self._flush_at = now
 
     def _send(self, now: float, wall: float) -> None:
         """Connect where it is time, and give the connection what it has room for."""

@@ -11,6 +11,8 @@ Used by the core alone.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import structlog
 
@@ -28,6 +30,8 @@ READINGS_MAX = 20_000
 """Readings that may wait in memory: hours of an area, some 10 MiB."""
 VALUES_PER_MESSAGE = 400
 """A message of about 12 kB: well below any broker's limit, and little to send again."""
+DELIVERED_MAX = 500
+"""Deliveries that may wait to be noted: a power cut makes us send so many again."""
 SHED_STEP = 0.75
 """On a full disk this share of the messages is kept: room for hours, not for the next group."""
 MIB = 1024 * 1024
@@ -56,6 +60,8 @@ class Recorder:
         self._readings: deque[contract.Reading] = deque()
         self._actions: list[Callable[[], None]] = []
         self._delivered: list[Message] = []
+        """Without their bodies: a backlog that drains must not be held in memory."""
+        self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
         self._obstacle = ""
         self._added = 0
         self.dropped = 0
@@ -67,6 +73,11 @@ class Recorder:
     def waits(self) -> bool:
         """Whether there is something to write."""
         return bool(self._readings or self._actions or self._delivered)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much was delivered that it is better written now."""
+        return len(self._delivered) >= DELIVERED_MAX
 
     @property
     def epoch(self) -> str:
@@ -102,9 +113,9 @@ class Recorder:
             contract.StoreNewEpoch(at=at, clock=clock, previous=previous, reason=reason[:500])
         )
 
-    def unnoted(self, lane: str) -> set[int]:
+    def unnoted(self, lane: str) -> AbstractSet[int]:
         """Numbers of ``lane`` that are delivered, which the file does not know yet."""
-        return {message.seq for message in self._delivered if message.lane == lane}
+        return self._unnoted[lane]
 
     def later(self, action: Callable[[], None]) -> None:
         """Do this inside the next commit; again in the one after, if that one fails."""
@@ -112,7 +123,8 @@ class Recorder:
 
     def delivered(self, message: Message) -> None:
         """The head-end has this message."""
-        self._delivered.append(message)
+        self._delivered.append(replace(message, body=b""))
+        self._unnoted[message.lane].add(message.seq)
 
     def result(self, build: Build) -> None:
         """Add a command's result: inside ``commit``, or in an action given to ``later``."""
@@ -132,6 +144,8 @@ class Recorder:
         self._readings.clear()
         self._actions.clear()
         self._delivered.clear()
+        for unnoted in self._unnoted.values():
+            unnoted.clear()
         self.stored += self._added
         self._database.note_head(monotonic_s)
 

@@ -291,7 +291,7 @@ def test_a_full_disk_changes_nothing_and_shedding_makes_room(open_it: Open) -> N
     def fill() -> None:
         for _ in range(1000):
             with store.transaction():
-                outbox.add(Lane.LIVE, "readings", lambda _: bytes(2000))
+                outbox.add(Lane.LIVE, "readings", lambda _: os.urandom(2000))
 
     with pytest.raises(DiskFullError, match="free space on its file system"):
         fill()
@@ -299,7 +299,7 @@ def test_a_full_disk_changes_nothing_and_shedding_makes_room(open_it: Open) -> N
     with store.transaction():
         lost = outbox.shed(full.pending_bytes // 2, 86_400, NOON)
     with store.transaction():
-        outbox.add(Lane.URGENT, "events", lambda _: bytes(2000))
+        outbox.add(Lane.URGENT, "events", lambda _: os.urandom(2000))
 
     assert full.pending == full.last > 50
     assert lost[0].first == 1

@@ -2,7 +2,8 @@
 
 A segment holds one unbroken range of a lane's numbers.  It ends with its day (UTC) or when it is
 full, and is dropped whole: dropping a table writes a hundredth of what deleting its rows writes.
-Its rows are never touched after they were added.
+Its rows are never touched after they were added.  What is written wears the flash, so long bodies
+are packed: a message of readings shrinks to a tenth.  The kind of a packed row ends with ``;zlib``.
 
 Each row carries the size of the lane up to and including itself, so the size of any range is two
 look-ups, not a scan.
@@ -10,6 +11,7 @@ look-ups, not a scan.
 The clock may jump: a segment's day is only its label, the numbers alone give the order.
 """
 
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,6 +19,10 @@ from gateway.store.connection import Row
 from gateway.store.database import Database
 from gateway.store.runs import Run
 
+PACKED = ";zlib"
+PACKED_FROM_BYTES = 512
+PACKING = 1
+"""zlib's level: the fastest; higher ones gain little on messages of readings."""
 _SELECT = """
     select id, segment.epoch, segment.lane, day, first, coalesce(segment.last, lane.last)
       from segment join lane on lane.epoch = segment.epoch and lane.lane = segment.lane
@@ -69,6 +75,8 @@ class Segments:
         seq = last + 1
         day = datetime.fromtimestamp(created, UTC).strftime("%Y%m%d")
         table = self._table_for(epoch, lane, seq, day, lane_bytes)
+        if len(body) >= PACKED_FROM_BYTES:
+            kind, body = kind + PACKED, zlib.compress(body, PACKING)
         lane_bytes += len(body)
         self._database.write(
             "insert into lane (epoch, lane, last, total_bytes) values (?, ?, ?, ?)"
@@ -84,14 +92,15 @@ class Segments:
     def read(self, segment: Segment, run: Run, limit: int, *, newest_first: bool) -> list[Row]:
         """Up to ``limit`` rows ``(seq, kind, created, body)`` of ``run``."""
         order = "desc" if newest_first else "asc"
-        return self._database.rows(
+        rows = self._database.rows(
             f"select seq, kind, created, body from {segment.table}"  # noqa: S608
             f" where seq between ? and ? order by seq {order} limit ?",
             *(*run, limit),
         )
+        return [_unpacked(row) for row in rows]
 
     def size_bytes(self, segment: Segment, run: Run) -> int:
-        """The size of the bodies of ``run``, which lies within ``segment``."""
+        """What the bodies of ``run``, which lies within ``segment``, take as they are packed."""
         rows = self._database.rows(
             f"select upto_bytes, length(body) from {segment.table}"  # noqa: S608
             " where seq in (?, ?) order by seq",
@@ -149,3 +158,10 @@ class Segments:
             " upto_bytes integer not null, body blob not null) strict"
         )
         return table
+
+
+def _unpacked(row: Row) -> Row:
+    seq, kind, created, body = row
+    if not kind.endswith(PACKED):
+        return row
+    return seq, kind.removesuffix(PACKED), created, zlib.decompress(body)
