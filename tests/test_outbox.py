@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -85,6 +85,31 @@ def test_a_message_comes_back_as_it_was_added(rig: Rig) -> None:
     ]
     assert rig.outbox.pending(Lane.LIVE, 10)[0].size_bytes == 9
     assert rig.outbox.pending(Lane.HISTORY, 10) == []
+
+
+def test_a_long_message_comes_back_whole_and_takes_a_fraction(rig: Rig) -> None:
+    text = b'{"meter":"A1","voltage_l1n":"230.1"}' * 300
+    with rig.store.transaction():
+        rig.outbox.add(Lane.LIVE, "readings", lambda _: text)
+
+    (message,) = rig.outbox.pending(Lane.LIVE, 10)
+    assert (message.kind, message.body) == ("readings", text)
+    assert rig.outbox.size_bytes() < len(text) / 20
+    assert rig.outbox.marks()[Lane.LIVE].pending_bytes == rig.outbox.size_bytes()
+
+
+@given(size=st.integers(0, 2000), seed=st.integers(0, 255))
+def test_bodies_of_any_length_come_back_as_they_were(size: int, seed: int) -> None:
+    body = random.Random(seed).randbytes(size)
+    with (
+        TemporaryDirectory() as folder,
+        contextlib.closing(Rig(Path(folder) / "db").store) as store,
+    ):
+        outbox = Outbox(store, lambda: NOON)
+        with store.transaction():
+            outbox.add(Lane.LIVE, "readings", lambda _: body)
+
+        assert [message.body for message in outbox.pending(Lane.LIVE, 1)] == [body]
 
 
 def test_each_lane_counts_for_itself(rig: Rig) -> None:
