@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.bench.exchanges import exchanges
 from tests.bench.figures import BenchError, Figure
@@ -22,6 +23,10 @@ BENCHES: dict[str, Callable[..., Iterator[Figure]]] = {
 }
 
 
+BESIDE = ("silent",)
+"""Mostly waits for meters that do not answer, so it runs beside the others."""
+
+
 def main() -> int:
     """Print each figure as soon as it is known; 1 if a bench could not be run."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -30,15 +35,23 @@ def main() -> int:
     args = parser.parse_args()
     if unknown := set(args.names) - BENCHES.keys():
         parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    status = 0
-    for name in args.names or BENCHES:
-        try:
-            for figure in BENCHES[name](quick=args.quick):
-                print(figure.line(), flush=True)
-        except BenchError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            status = 1
-    return status
+    names = args.names or list(BENCHES)
+    with ThreadPoolExecutor() as pool:
+        beside = [pool.submit(run, name, quick=args.quick) for name in names if name in BESIDE]
+        done = [run(name, quick=args.quick) for name in names if name not in BESIDE]
+        done += [one.result() for one in beside]
+    return 0 if all(done) else 1
+
+
+def run(name: str, *, quick: bool) -> bool:
+    """Print one bench's figures; False if it could not be run to its end."""
+    try:
+        for figure in BENCHES[name](quick=quick):
+            print(figure.line(), flush=True)
+    except BenchError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 if __name__ == "__main__":

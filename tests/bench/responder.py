@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
 
 HEADER = struct.Struct(">HHHBBHH")
 """Number, protocol, length, unit, function, register, count.  Source: Modbus on TCP/IP V1.0b."""
@@ -25,7 +26,7 @@ class Responder:
     def serve(self, client: socket.socket) -> None:
         """Answer one client until it leaves.  A request comes whole: it is twelve bytes."""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with client:
+        with client, suppress(ConnectionResetError):
             while request := client.recv(HEADER.size):
                 number, _, _, unit, function, _, count = HEADER.unpack(request)
                 head = struct.pack(">HHHBBB", number, 0, 3 + 2 * count, unit, function, 2 * count)

@@ -28,9 +28,9 @@ def wire(*, quick: bool) -> Iterator[Figure]:
             bench.configure_meters(bench.start_meters(line), line)
             daemon = bench.start_daemon()
             cycle_s = count * 5 * (0.04 + 55 * 11 / line.baud)
-            _pause(daemon, 2 + 1.2 * cycle_s)
+            _pause(daemon, 2 + 0.3 * cycle_s)
             bench.exchanges()
-            _pause(daemon, max(10.0, 1.6 * cycle_s))
+            _pause(daemon, max(5.0, 1.3 * cycle_s))
             entries = bench.exchanges()[line.line]
         whole, cycles = whole_cycles(entries)
         span_s = whole[-1].at - whole[0].at
@@ -74,7 +74,7 @@ def silent(*, quick: bool) -> Iterator[Figure]:
         known_s = time.monotonic() - began
         _pause(daemon, 5)
         bench.exchanges()
-        _pause(daemon, 40 if quick else 90)
+        _pause(daemon, 30 if quick else 60)
         entries = bench.exchanges()
     healthy_s = _cycle_s(entries["s0"]) / count
     for wanted, gone in share.items():
@@ -82,7 +82,7 @@ def silent(*, quick: bool) -> Iterator[Figure]:
         cycle_s = _cycle_s(entries[f"s{wanted}"])
         yield Figure(
             bench="silent",
-            figure=f"penalty_{wanted}_of_32",
+            figure=f"penalty_{gone}_of_{count}",
             value=cycle_s / living / healthy_s,
             unit="ratio",
             aim=SILENT[wanted],
