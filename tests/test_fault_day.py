@@ -285,7 +285,8 @@ def test_a_very_noisy_line_takes_no_point_and_no_meter_away(noisy: World) -> Non
     for meter in noisy.states[0]["meters"]:
         assert not meter["refused"], meter
         assert not meter["silent"], meter
-        assert meter["answered"] > 0.95 * meter["asked"], meter
+        # Each poll is six exchanges of which every fourth fails, and a first miss ends its tries.
+        assert meter["answered"] > 0.9 * meter["asked"], meter
 
 
 def test_a_very_noisy_line_publishes_no_wrong_register(noisy: World) -> None:
