@@ -92,3 +92,14 @@ def test_damaged_frames_are_told_by_their_size() -> None:
     assert counted[Sound.LONG_DAMAGED] == 2
     assert counted[Sound.SHORT_DAMAGED] == 1
     assert Sound.SHORT not in counted
+
+
+def test_the_bytes_that_wake_a_meter_are_no_noise() -> None:
+    """Most replies begin with some, and on a slow line they come alone."""
+    world = make_world("1")
+    world.behaviour[1] = lambda ask: [(0.05, b"\xfe\xfe\xfe\xfe"), *honest(ask)]
+    world.job("1", 1)
+    world.run(1005)
+
+    assert world.done[0].outcomes[0].reply is not None
+    assert sounds(world)[Sound.NOISE] == 0

@@ -17,6 +17,8 @@ KEPT_BYTES_MAX = 512
 """Of what was overheard, until it is judged: the newest."""
 FLAT = b"\x00\xff"
 """What a swapped pair or a floating one makes of silence and of good bytes."""
+WAKE_UP = b"\xfe"
+"""Most replies of DL/T 645 meters begin with some of these (前导字节): no noise."""
 
 
 class Hearing:
@@ -45,7 +47,7 @@ class Hearing:
         self._keep(exchange.overheard)
         self.sounds += exchange.sounds
         broken = b"" if answered else bytes(exchange.heard)
-        self._noise(bytes(exchange.noise) + broken)
+        self._noise(bytes(exchange.noise).strip(WAKE_UP) + broken)
         if broken.strip(FLAT):
             long = len(broken) >= LONG_BYTES
             self.sounds[Sound.LONG_DAMAGED if long else Sound.SHORT_DAMAGED] += 1
