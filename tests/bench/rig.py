@@ -5,6 +5,7 @@ All of them end with the rig, however the bench ends.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -263,7 +264,21 @@ class Rig:
     def configure_meters(
         self, ports: Mapping[str, str], *lines: Meters, store: Mapping[str, object] | None = None
     ) -> None:
-        """Write gateway.toml for simulated lines: every meter with the standard points."""
+        """Write gateway.toml for simulated lines: every meter with the standard points.
+
+        Polls alone are measured, so the models are those shipped but for their daily freezes.
+        """
+        models = self.folder / "meters"
+        models.mkdir(exist_ok=True)
+        for name in {row["profile"] for line in lines for row in line.rows}:
+            text = (ROOT / "config" / "meters" / f"{name}.toml").read_text()
+            kept = re.sub(
+                r"^freezes[^\n]*\n|^freeze_points = \[.*?\n\]\n",
+                "",
+                text,
+                flags=re.MULTILINE | re.DOTALL,
+            )
+            (models / f"{name}.toml").write_text(kept)
         rows = [
             {
                 "asset": row["asset"],
@@ -277,7 +292,7 @@ class Rig:
             for line in lines
             for row in line.rows
         ]
-        self.configure(ports, rows, store=store)
+        self.configure(ports, rows, store=store, profiles=models)
 
     def start_daemon(self, python: str = sys.executable) -> Daemon:
         """The gateway."""

@@ -28,7 +28,8 @@ def wire(*, quick: bool) -> Iterator[Figure]:
             bench.configure_meters(bench.start_meters(line), line)
             daemon = bench.start_daemon()
             cycle_s = count * 5 * (0.04 + 55 * 11 / line.baud)
-            _pause(daemon, 2 + 0.3 * cycle_s)
+            # In the first cycle every register is read twice, to be believed.
+            _pause(daemon, 2 + 2.5 * cycle_s)
             bench.exchanges()
             _pause(daemon, max(5.0, 1.3 * cycle_s))
             entries = bench.exchanges()[line.line]
