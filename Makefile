@@ -17,7 +17,7 @@ test: format lint types tests
 torture: .venv/ready tools
 	$(BIN)/python -m pytest -m torture $(ARGS)
 
-# How fast and how lean, measured against the wire: JSON lines, some ten minutes.  ARGS=--quick: two.
+# How fast and how lean, measured against the wire: JSON lines, some ten minutes.  ARGS=--quick: five.
 # ARGS="wire urgent": only those.
 bench: .venv/ready tools
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -68,10 +68,7 @@ def judge(
 
 
 def expired(command: Command, now: float) -> bool:
-    """Whether it is too late for ``command``.  Only a trusted clock can say so.
-
-    Asked again before the bytes go out to a meter, since a command may have waited.
-    """
+    """Whether it is too late for ``command``.  Only a trusted clock can say so."""
     return now > unix_s(command.not_after)
 
 

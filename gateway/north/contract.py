@@ -36,7 +36,6 @@ VERSION = "v1"
 DOWN = ("commands", "acks")
 """The kinds we subscribe to."""
 _ID = re.compile(r"[A-Za-z0-9-]{1,32}")
-_TOPIC = re.compile(rf"taiqu/{VERSION}/({_ID.pattern})/([a-z]{{1,32}})")
 
 
 def topic(gateway: str, kind: str) -> str:
@@ -47,14 +46,6 @@ def topic(gateway: str, kind: str) -> str:
     if not _ID.fullmatch(gateway):
         raise ContractError(f"gateway id {gateway[:40]!r}: use 1 to 32 of A-Z a-z 0-9 -")
     return f"taiqu/{VERSION}/{gateway}/{kind}"
-
-
-def parse_topic(text: str) -> tuple[str, str]:
-    """The gateway and the kind in a topic.  Raises ContractError if it is none of ours."""
-    match = _TOPIC.fullmatch(text)
-    if not match:
-        raise ContractError(f"topic {text[:80]!a}: expected taiqu/{VERSION}/<gateway>/<kind>")
-    return match[1], match[2]
 
 
 def instant(unix_s: float) -> str:

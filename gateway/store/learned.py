@@ -37,7 +37,3 @@ class Learned:
         """All refusals, by meter and key."""
         rows = self._database.rows("select meter, key, reason, at from learned order by 1, 2")
         return [Refused(*row) for row in rows]
-
-    def forget(self, meter: str) -> int:
-        """Ask this meter everything again (it was replaced, or its profile).  Returns how many."""
-        return self._database.write("delete from learned where meter = ?", meter)
