@@ -436,7 +436,8 @@ def test_a_later_migration_keeps_what_is_there(
     later = Migrations("taiqu")
     later(name="m001_begin")(schema.m001_begin)
     later(name="m002_freezes")(schema.m002_freezes)
-    later(name="m003_later")(lambda db: db.execute("alter table learned add column more text"))
+    later(name="m004_accounts")(schema.m004_accounts)
+    later(name="m999_later")(lambda db: db.execute("alter table learned add column more text"))
     monkeypatch.setattr(schema, "migrations", later)
 
     store = open_it()
@@ -453,12 +454,13 @@ def test_a_migration_that_fails_leaves_the_old_file(
     later = Migrations("taiqu")
     later(name="m001_begin")(schema.m001_begin)
     later(name="m002_freezes")(schema.m002_freezes)
+    later(name="m004_accounts")(schema.m004_accounts)
 
     def broken(db: sqlite_utils.Database) -> None:
         db.execute("drop table learned")
         raise KeyError
 
-    later(name="m003_broken")(broken)
+    later(name="m999_broken")(broken)
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations", later)
         with pytest.raises(KeyError):
