@@ -177,7 +177,7 @@ def test_what_bills_are_made_of_is_append_only(store: Database, table: str) -> N
             "insert into freeze values ('M1', '2026-01-01', 0.0, 0.0, 'trusted', 'good', '')"
         )
         store.write("insert into freeze_value values ('M1', '2026-01-01', 'energy', 1)")
-        store.write("insert into tariff_version values ('t', '1', 'd', 'x', '2026-01-01', 0.0)")
+        store.write("insert into tariff_version values ('t', 1, 'd', 'x', '2026-01-01', 0.0)")
     before = store.rows(f"select * from {table}")
     [column] = store.rows(f"select name from pragma_table_info('{table}') limit 1")[0]
 

@@ -12,7 +12,7 @@ from gateway.store.tariffs import TariffChangedError, TariffReader, Tariffs, Tar
 NOON = 1_767_268_800.0
 HOME = TariffVersion(
     id="home",
-    version="1",
+    version=1,
     digest="d1",
     text="price = '0.5'",
     valid_from=date(2026, 1, 1),
@@ -32,8 +32,8 @@ def put(store: Database, *versions: TariffVersion) -> list[bool]:
 
 
 def test_versions_come_in_the_order_in_which_they_hold(store: Database) -> None:
-    later = replace(HOME, version="2", valid_from=date(2026, 7, 1))
-    between = replace(HOME, version="3", valid_from=date(2026, 3, 1))
+    later = replace(HOME, version=2, valid_from=date(2026, 7, 1))
+    between = replace(HOME, version=3, valid_from=date(2026, 3, 1))
     other = replace(HOME, id="shop")
 
     assert put(store, HOME, later, other, between) == [True] * 4
@@ -57,7 +57,7 @@ def test_a_version_with_other_content_is_refused(
 ) -> None:
     put(store, HOME)
 
-    with pytest.raises(TariffChangedError, match="has another version 1 already.*a new number"):
+    with pytest.raises(TariffChangedError, match=r"has another version 1 already.*a new number"):
         put(store, replace(HOME, **change))  # type: ignore[arg-type]
 
     assert Tariffs(store).all() == [HOME]

@@ -37,7 +37,7 @@ MONEY = (
     """
     create table tariff_version (
         id         text not null,
-        version    text not null,
+        version    integer not null,
         digest     text not null,          -- of its content
         text       text not null,          -- as it was received
         valid_from text not null check (valid_from glob '????-??-??'),

@@ -21,7 +21,7 @@ class TariffVersion:
     """One version of a tariff."""
 
     id: str
-    version: str
+    version: int
     digest: str
     """Of its content: equal for equal tariffs, however they are written down."""
     text: str
