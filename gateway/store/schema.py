@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
+from gateway.store.schema_money import GUARDS, MONEY
 
 migrations = Migrations("taiqu")
 
@@ -182,6 +183,13 @@ _COLLECTION = (
     ) strict, without rowid
     """,
 )
+
+
+@migrations()
+def m003_money(db: Database) -> None:
+    """The journal with its balances, tariffs; what bills are made of is append only."""
+    for statement in MONEY + GUARDS:
+        db.execute(statement)
 
 
 def migrate(db: Database, path: Path) -> None:
