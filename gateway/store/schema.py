@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
+from gateway.store.schema_accounts import ACCOUNTS
 from gateway.store.schema_money import GUARDS, MONEY
 
 migrations = Migrations("taiqu")
@@ -214,3 +215,10 @@ def migrate(db: Database, path: Path) -> None:
             " touched; install that release again, or put back the file from before it"
         )
     migrations.apply(db)
+
+
+@migrations()
+def m004_accounts(db: Database) -> None:
+    """Accounts, their alerts and vouchers, where charging stands, what was refused."""
+    for statement in ACCOUNTS:
+        db.execute(statement)
