@@ -15,6 +15,7 @@ from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
     GatewayTable,
+    KeysTable,
     LineTable,
     MeterTable,
     MqttTable,
@@ -22,6 +23,8 @@ from gateway.config_tables import (
     as_fraction,
 )
 from gateway.events import PortSettings
+from gateway.keys import load_keys
+from gateway.north.signatures import NO_KEYS, Keys
 from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
 
@@ -65,7 +68,9 @@ class Config:
     lines: tuple[LineTable, ...]
     meters: tuple[MeterConfig, ...]
     digest: str
-    """SHA-256 of the file, shortened: the head-end sees when it changed."""
+    """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
+    keys: Keys = NO_KEYS
+    """Whose signatures count."""
 
     @property
     def store_directory(self) -> Path:
@@ -89,11 +94,13 @@ def load(path: Path) -> Config:
     """
     reader = Reader(path)
     data = reader.toml()
-    reader.no_others(data, ("gateway", "store", "collection", "mqtt", "line", "meter"))
+    reader.no_others(data, ("gateway", "store", "collection", "mqtt", "keys", "line", "meter"))
     gateway = reader.table(GatewayTable, data, "gateway")
     store = reader.table(StoreTable, data, "store")
     collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
+    key_file = reader.table(KeysTable, data, "keys")
+    keys, key_bytes = _keys(reader, key_file.file if key_file else "")
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -106,10 +113,29 @@ def load(path: Path) -> Config:
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
-    digest = hashlib.sha256(reader.raw).hexdigest()[:16]
+    digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
-        path, gateway, store, collection, mqtt, tuple(line for _, line in lines), meters, digest
+        path,
+        gateway,
+        store,
+        collection,
+        mqtt,
+        tuple(line for _, line in lines),
+        meters,
+        digest,
+        keys,
     )
+
+
+def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
+    """The keys in the file that the configuration names; its problems are the configuration's."""
+    if not file:
+        return NO_KEYS, b""
+    try:
+        return load_keys(reader.path.parent / file)
+    except ConfigError as error:
+        reader.problems += error.problems
+        return NO_KEYS, b""
 
 
 def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:

@@ -12,6 +12,7 @@ from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
+from gateway.store.schema_money import GUARDS, MONEY
 
 migrations = Migrations("taiqu")
 
@@ -183,6 +184,13 @@ _COLLECTION = (
     ) strict, without rowid
     """,
 )
+
+
+@migrations()
+def m003_money(db: Database) -> None:
+    """The journal with its balances, tariffs; what bills are made of is append only."""
+    for statement in MONEY + GUARDS:
+        db.execute(statement)
 
 
 def migrate(db: Database, path: Path) -> None:
