@@ -41,6 +41,7 @@ class Till:
             self.fails -= 1
             raise DiskFullError("no room")
         name = command.command.name
+        assert wall == self.gateway.clock.now()
         self.seen.append((name, by))
         if self.outcome.stage != "refused":
             self.gateway.database.set_meta(f"did {command.id}", name)
