@@ -42,6 +42,17 @@ FORBIDDEN: dict[str, set[str]] = {
     "gateway/north": {"simulators", "gateway.core", "gateway.store", "gateway.acquisition"}
     | (IO - {"random"}),
     "gateway/north/mqtt.py": {"simulators", "gateway.core", "gateway.store", "gateway.acquisition"},
+    "gateway/prepayment": {
+        "simulators",
+        "structlog",
+        "gateway.core",
+        "gateway.store",
+        "gateway.north",
+        "gateway.acquisition",
+        "gateway.config",
+        "gateway.clock",
+    }
+    | IO,
     "gateway/store": {"simulators", "gateway.core", "gateway.north", "gateway.acquisition", "paho"},
     "gateway/technician": {"gateway.core", "gateway.daemon", "paho", "sqlite3", "sqlite_utils"},
     "gateway/daemon.py": {"simulators"},
