@@ -15,11 +15,8 @@ from gateway.prepayment.top_up import (
     Reversal,
     TopUp,
     Why,
-    close_out,
     debt_paid_e4,
     debt_share_e4,
-    draw_emergency,
-    emergency_due,
     judge,
     judge_reversal,
     week_of,
@@ -347,81 +344,3 @@ def test_with_debt_and_emergency_the_sum_does_not_depend_on_the_order(
     assert owned[PREPAID] + owned[DEBT] + owned[EMERGENCY] == paid_e4 - 30 * YUAN
     assert owned[DEBT] <= 0
     assert owned[EMERGENCY] <= 0
-
-
-def test_emergency_credit_is_given_once_until_it_is_repaid() -> None:
-    till = Till()
-
-    def draw(cause: str) -> object:
-        found = draw_emergency(account(), till.balances(), POLICY, cause, MONDAY)
-        if isinstance(found, Draft):
-            till.post(found)
-        return found
-
-    assert moved(draw("c-1")) == {EMERGENCY: -10 * YUAN, PREPAID: 10 * YUAN}
-    assert refused(draw("c-2")) is Why.EMERGENCY_OWED
-    till.pay(top_up("P1", 4 * YUAN))
-    assert (till.balances()[EMERGENCY], till.balances()[PREPAID]) == (-6 * YUAN, 10 * YUAN)
-    assert refused(draw("c-3")) is Why.EMERGENCY_OWED
-    till.pay(top_up("P2", 16 * YUAN))
-    assert (till.balances()[EMERGENCY], till.balances()[PREPAID]) == (0, 20 * YUAN)
-    assert isinstance(draw("c-4"), Draft)
-    assert till.transactions[-1].draft.key == "emergency:K1:c-4"
-
-
-@pytest.mark.parametrize(
-    ("prepaid", "mode", "sum_e4", "why"),
-    [
-        (21, Mode.PREPAY_CUT, YUAN, Why.NOT_LOW),
-        (0, Mode.POSTPAY, YUAN, Why.NO_EMERGENCY),
-        (0, Mode.PREPAY_CUT, 0, Why.NO_EMERGENCY),
-    ],
-)
-def test_when_there_is_no_emergency_credit(prepaid: int, mode: Mode, sum_e4: int, why: Why) -> None:
-    policy = replace(POLICY, emergency_e4=sum_e4)
-    of = replace(account(), mode=mode)
-
-    assert refused(draw_emergency(of, balances(prepaid), policy, "c", 0.0)) is why
-    assert not emergency_due(of, balances(prepaid), replace(policy, emergency_automatic=True))
-
-
-def test_automatic_emergency_credit_comes_at_zero() -> None:
-    automatic = replace(POLICY, emergency_automatic=True)
-
-    assert emergency_due(account(), balances(0), automatic)
-    assert not emergency_due(account(), balances(1), automatic)
-    assert not emergency_due(account(), balances(0), POLICY)
-    assert not emergency_due(account(), balances(0, emergency=-1), automatic)
-
-
-cents = st.integers(-(10**7), 10**7)
-
-
-@given(cents, st.integers(-(10**7), 0), st.integers(-(10**7), 0), st.booleans())
-def test_closing_leaves_a_refund_or_a_debt(
-    prepaid_e4: int, debt_e4: int, emergency_e4: int, pay_out: bool
-) -> None:
-    before = Balances({PREPAID: prepaid_e4, DEBT: debt_e4, EMERGENCY: emergency_e4})
-    book = Book()
-
-    book.post(close_out(account(), before, "counter", MONDAY, pay_out=pay_out))
-
-    after = {of: before[of] + book.amount(of, "K1") for of in (PREPAID, DEBT, EMERGENCY)}
-    left_e4 = prepaid_e4 + debt_e4 + emergency_e4
-    kept_e4 = max(left_e4, 0) if not pay_out else 0
-    assert after == {PREPAID: kept_e4, DEBT: min(left_e4, 0), EMERGENCY: 0}
-    refund_e4 = book.amount(CASH, "counter")
-    assert refund_e4 % 100 == 0
-    assert abs(refund_e4 + kept_e4 - max(left_e4, 0)) <= 50
-    assert all(posting.amount for one in book.transactions for posting in one.draft.postings)
-
-
-def test_a_closed_account_is_settled_once() -> None:
-    book = Book()
-    drafts = close_out(account(), balances(7, debt=-2), "counter", MONDAY, pay_out=True)
-
-    book.post(drafts)
-    book.post(drafts)
-
-    assert [one.draft.kind for one in book.transactions] == [Kind.TRANSFER, Kind.REFUND]
-    assert book.amount(CASH, "counter") == 5 * YUAN

@@ -17,9 +17,8 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from gateway.prepayment.account import Account, Class, Contract, Metering, Mode, NoCut
+from gateway.prepayment.validity import TOTAL
 
-TOTAL = "energy_active_import"
-"""The register without which nothing can be charged."""
 _NUMBER = re.compile(r"[A-Za-z0-9-]{1,32}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _RANK = {kind: rank for rank, kind in enumerate(Class)}

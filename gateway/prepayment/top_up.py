@@ -1,4 +1,4 @@
-"""Top-ups (购电), their reversals, emergency credit, and what remains when an account is closed.
+"""Top-ups (购电) and their reversals: what each leads to.
 
 A top-up counts once for ever, by its payment id, whichever way it comes: its idempotency key is
 ``top_up:<payment>``.  Where the money goes, in this order:
@@ -25,16 +25,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
+from gateway.prepayment import drafts
 from gateway.prepayment.account import Account, Mode, Policy
-from gateway.prepayment.ledger import (
-    Balances,
-    Draft,
-    Kind,
-    Ledger,
-    Posting,
-    Transaction,
-    reversal,
-)
+from gateway.prepayment.ledger import Balances, Draft, Kind, Ledger, Transaction, reversal
 from gateway.prepayment.money import AMOUNT_MAX_E4, FEN_E4, Rounding, round_to, yuan
 
 CURRENCY = "CNY"
@@ -127,20 +120,35 @@ def judge(
         return _known(top_up, posted)
     if problem := _problem(top_up):
         return problem
+    detail = _json({"account": top_up.account, "payment": top_up.payment})
     if account is None or account.closed:
-        return _draft(top_up, "", {Ledger.SUSPENSE: top_up.amount_e4})
+        return drafts.top_up_of_nobody(
+            claimed=top_up.account,
+            key=top_up.key,
+            effective=top_up.paid,
+            channel=top_up.channel,
+            amount_e4=top_up.amount_e4,
+            detail=detail,
+        )
     if account.mode is Mode.MIRROR:
         reason = f"the meter of account {account.number} prepays by itself; top up at the meter"
         return Refused(Why.MIRROR, reason)
     shares_e4 = _shares_e4(top_up.amount_e4, balances, policy, debt_paid_e4)
-    after_e4 = balances[Ledger.PREPAID] + shares_e4.get(Ledger.PREPAID, 0)
+    after_e4 = balances[Ledger.PREPAID] + shares_e4[Ledger.PREPAID]
     if policy and policy.hoarding_e4 and after_e4 > policy.hoarding_e4:
         reason = (
             f"the balance would be {yuan(after_e4)} yuan, {yuan(policy.hoarding_e4)} is the most;"
             " pay less, or later"
         )
         return Refused(Why.HOARDING, reason)
-    return _draft(top_up, account.number, shares_e4)
+    return drafts.top_up(
+        account=account.number,
+        key=top_up.key,
+        effective=top_up.paid,
+        channel=top_up.channel,
+        shares_e4=shares_e4,
+        detail=detail,
+    )
 
 
 def _known(top_up: TopUp, posted: Transaction) -> Refused | Repeated:
@@ -167,15 +175,14 @@ def _problem(top_up: TopUp) -> Refused | None:
 def _shares_e4(
     amount_e4: int, balances: Balances, policy: Policy | None, debt_paid_e4: int
 ) -> dict[Ledger, int]:
-    """By ledger, only what is not zero."""
+    """Where a top-up goes, by ledger."""
     debt_e4 = debt_share_e4(amount_e4, -balances[Ledger.DEBT], policy, debt_paid_e4)
     emergency_e4 = min(amount_e4 - debt_e4, -balances[Ledger.EMERGENCY])
-    shares_e4 = {
+    return {
         Ledger.DEBT: debt_e4,
         Ledger.EMERGENCY: emergency_e4,
         Ledger.PREPAID: amount_e4 - debt_e4 - emergency_e4,
     }
-    return {ledger: share_e4 for ledger, share_e4 in shares_e4.items() if share_e4}
 
 
 def debt_share_e4(amount_e4: int, owed_e4: int, policy: Policy | None, paid_e4: int) -> int:
@@ -213,21 +220,6 @@ def debt_paid_e4(transactions: Sequence[Transaction], since: float, before: floa
     return sum(shares_e4.values())
 
 
-def _draft(top_up: TopUp, account: str, shares_e4: dict[Ledger, int]) -> Draft:
-    detail = {"account": top_up.account, "payment": top_up.payment}
-    return Draft(
-        kind=Kind.TOP_UP,
-        key=top_up.key,
-        account=account,
-        effective=top_up.paid,
-        postings=(
-            Posting(Ledger.CASH, top_up.channel, -top_up.amount_e4),
-            *(Posting(ledger, top_up.account, e4) for ledger, e4 in shares_e4.items()),
-        ),
-        detail=_json(detail),
-    )
-
-
 def _claimed(draft: Draft) -> tuple[str, int]:
     """For whom a posted top-up came, and how much it was."""
     account = next(one.account for one in draft.postings if one.ledger is not Ledger.CASH)
@@ -259,90 +251,6 @@ def judge_reversal(
         return Refused(Why.MOVED, reason)
     detail = _json({"payment": order.payment, "reason": order.reason})
     return reversal(posted, f"reversal:top_up:{order.payment}", order.at, detail)
-
-
-def emergency_due(account: Account, balances: Balances, policy: Policy) -> bool:
-    """Whether emergency credit is to be given by itself now."""
-    empty = balances[Ledger.PREPAID] <= 0
-    return policy.emergency_automatic and empty and _no_emergency(account, balances, policy) is None
-
-
-def draw_emergency(
-    account: Account, balances: Balances, policy: Policy, cause: str, at: float
-) -> Draft | Refused:
-    """Emergency credit: a fixed sum, once until it is repaid, when the balance is low.
-
-    ``cause`` names what asked for it once: a command's id, the number of a transaction.  ``at`` is
-    Unix time.
-    """
-    if refused := _no_emergency(account, balances, policy):
-        return refused
-    return Draft(
-        kind=Kind.EMERGENCY,
-        key=f"emergency:{account.number}:{cause}",
-        account=account.number,
-        effective=at,
-        postings=(
-            Posting(Ledger.EMERGENCY, account.number, -policy.emergency_e4),
-            Posting(Ledger.PREPAID, account.number, policy.emergency_e4),
-        ),
-    )
-
-
-def _no_emergency(account: Account, balances: Balances, policy: Policy) -> Refused | None:
-    owed_e4, balance_e4 = -balances[Ledger.EMERGENCY], balances[Ledger.PREPAID]
-    prepaid = account.mode in (Mode.PREPAY_CUT, Mode.PREPAY_AGREEMENT) and not account.closed
-    if not policy.emergency_e4 or not prepaid:
-        reason = f"account {account.number} has no emergency credit"
-        return Refused(Why.NO_EMERGENCY, reason)
-    if owed_e4 > 0:
-        reason = f"{yuan(owed_e4)} yuan of the last one are still owed; top up first"
-        return Refused(Why.EMERGENCY_OWED, reason)
-    if balance_e4 > policy.alert_1_e4:
-        reason = f"{yuan(balance_e4)} yuan are left; it is for {yuan(policy.alert_1_e4)} and less"
-        return Refused(Why.NOT_LOW, reason)
-    return None
-
-
-def close_out(
-    account: Account, balances: Balances, channel: str, at: float, *, pay_out: bool
-) -> list[Draft]:
-    """What is left of a closed account (销户), when its last day was charged.
-
-    Emergency credit and old debt are paid out of ``prepaid``; what is owed beyond it remains as
-    debt.  What is left is refunded through ``channel`` in whole fen, or kept if not ``pay_out``.
-    """
-    number = account.number
-    prepaid_e4, debt_e4 = balances[Ledger.PREPAID], balances[Ledger.DEBT]
-    left_e4 = prepaid_e4 + balances[Ledger.EMERGENCY] + debt_e4
-    moved_e4 = {
-        Ledger.PREPAID: max(left_e4, 0) - prepaid_e4,
-        Ledger.EMERGENCY: -balances[Ledger.EMERGENCY],
-        Ledger.DEBT: min(left_e4, 0) - debt_e4,
-    }
-    refund_e4 = round_to(left_e4, FEN_E4) if pay_out and left_e4 > 0 else 0
-    rest_e4 = left_e4 - refund_e4 if pay_out and left_e4 > 0 else 0
-    steps = (
-        (Kind.TRANSFER, "set_off", [(ledger, number, e4) for ledger, e4 in moved_e4.items()]),
-        (
-            Kind.ADJUSTMENT,
-            "rounding",
-            [(Ledger.PREPAID, number, -rest_e4), (Ledger.ROUNDING, "", rest_e4)],
-        ),
-        (
-            Kind.REFUND,
-            "refund",
-            [(Ledger.PREPAID, number, -refund_e4), (Ledger.CASH, channel, refund_e4)],
-        ),
-    )
-    drafts = []
-    for kind, name, moves in steps:
-        if postings := tuple(Posting(*move) for move in moves if move[2]):
-            key = f"close_out:{number}:{name}"
-            drafts.append(
-                Draft(kind=kind, key=key, account=number, effective=at, postings=postings)
-            )
-    return drafts
 
 
 def _json(tree: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ What was refused is a list that only grows: who asks where his money went finds 
 
 from dataclasses import dataclass
 
+from gateway.store.connection import Connection
 from gateway.store.database import Database
 
 
@@ -37,10 +38,37 @@ class Early:
     """The reversal, as JSON."""
 
 
-class Refusals:
+class RefusalReader:
+    """The refusals as anybody may see them who may read the file."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def last(self, count: int, account: str | None = None) -> list[Refusal]:
+        """The last refusals, newest first; of one account if it is named."""
+        rows = self._connection.rows(
+            "select at, payment, account, code, reason, content from refused"
+            " where ?1 is null or account = ?1 order by number desc limit ?2",
+            *(account, count),
+        )
+        return [
+            Refusal(at=at, payment=payment, account=of, code=code, reason=reason, content=content)
+            for at, payment, of, code, reason, content in rows
+        ]
+
+    def early(self, payment: str) -> Early | None:
+        """The reversal that waits for this payment."""
+        row = self._connection.row(
+            "select payment, at, content from early_reversal where payment = ?", payment
+        )
+        return Early(*row) if row else None
+
+
+class Refusals(RefusalReader):
     """The refusals in ``database``.  Changes run in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
 
     def add(self, refusal: Refusal) -> None:
@@ -52,18 +80,6 @@ class Refusals:
             *(refusal.code, refusal.reason, refusal.content),
         )
 
-    def last(self, count: int, account: str | None = None) -> list[Refusal]:
-        """The last refusals, newest first; of one account if it is named."""
-        rows = self._database.rows(
-            "select at, payment, account, code, reason, content from refused"
-            " where ?1 is null or account = ?1 order by number desc limit ?2",
-            *(account, count),
-        )
-        return [
-            Refusal(at=at, payment=payment, account=of, code=code, reason=reason, content=content)
-            for at, payment, of, code, reason, content in rows
-        ]
-
     def remember(self, early: Early) -> None:
         """Keep a reversal until its top-up comes; a repeated one changes nothing."""
         self._database.write(
@@ -71,13 +87,6 @@ class Refusals:
             " on conflict do nothing",
             *(early.payment, early.at, early.content),
         )
-
-    def early(self, payment: str) -> Early | None:
-        """The reversal that waits for this payment."""
-        row = self._database.row(
-            "select payment, at, content from early_reversal where payment = ?", payment
-        )
-        return Early(*row) if row else None
 
     def forget_early(self, payment: str) -> None:
         """The top-up came and was reversed."""
