@@ -22,8 +22,9 @@ from gateway.north.contract_money import (
     JournalTransaction,
     LowBalance,
 )
-from gateway.prepayment import alerts, top_up
+from gateway.prepayment import alerts, emergency
 from gateway.prepayment.account import Account, Mode, Policy
+from gateway.prepayment.close_out import close_out
 from gateway.prepayment.forecast import Charged, forecast
 from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting, Transaction
 from gateway.prepayment.money import yuan
@@ -34,6 +35,8 @@ from gateway.store.journal import Journal, Posted
 PER_MESSAGE = 20
 """Transactions in one message: some 15 kB."""
 WH_PER_KWH_DECIMALS = 3
+REFUND = "refund"
+"""The channel through which a closed account is paid out: the head-end pays."""
 
 
 class Books:
@@ -100,9 +103,9 @@ class Books:
         if policy is None or account.mode in (Mode.MIRROR, Mode.POSTPAY):
             return
         balances = self.journal.balances(account.number)
-        if top_up.emergency_due(account, balances, policy):
+        if emergency.is_due(account, balances, policy):
             cause = str(self.journal.head()[0])
-            draft = top_up.draw_emergency(account, balances, policy, cause, self.wall())
+            draft = emergency.draw(account, balances, policy, cause, self.wall())
             if isinstance(draft, Draft):
                 self.post([draft])
                 balances = self.journal.balances(account.number)
@@ -129,6 +132,11 @@ class Books:
                 top_up=yuan(found.reserve_e4) if found and found.reserve_e4 else None,
             )
         )
+
+    def close_out(self, account: Account, *, pay_out: bool) -> None:
+        """Settle what is left or owed of an account that was closed and charged to its end."""
+        balances = self.journal.balances(account.number)
+        self.post(close_out(account, balances, REFUND, self.wall(), pay_out=pay_out))
 
     def charged(self, number: str) -> list[Charged]:
         """What the days of an account cost, as far as that stands."""

@@ -15,7 +15,7 @@ from gateway.books import Books
 from gateway.north import contract
 from gateway.north import contract_orders as orders
 from gateway.orders import Outcome
-from gateway.prepayment import drafts
+from gateway.prepayment import drafts, emergency
 from gateway.prepayment import top_up as rules
 from gateway.prepayment.account import Account
 from gateway.prepayment.ledger import Draft, Ledger
@@ -138,7 +138,7 @@ class Cashier:
             case Early(reason):
                 content = json.dumps({"reason": order.reason}, ensure_ascii=False)
                 self._refusals.remember(Waiting(order.payment, wall, content))
-                return Outcome("accepted", reason)
+                return Outcome("confirmed", reason, {"early": True})
             case Repeated(number):
                 return Outcome("confirmed", data={"transaction": number, "repeated": True})
         [undone] = self._books.post([found])
@@ -210,7 +210,7 @@ class Cashier:
         if policy is None:
             return Outcome("refused", f"no policy {account.policy} here; see [[policy]]")
         balances = self._books.journal.balances(account.number)
-        found = rules.draw_emergency(account, balances, policy, id_, wall)
+        found = emergency.draw(account, balances, policy, id_, wall)
         if isinstance(found, Refused):
             return self._refuse(order, "", account.number, found.why, found.reason)
         return self._by_hand(account, found)

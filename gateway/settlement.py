@@ -80,7 +80,7 @@ class Settlement:
 
     def account(self, account: Account) -> None:
         """Charge an account as far as its readings go."""
-        if account.mode is Mode.MIRROR:
+        if account.mode is Mode.MIRROR or self._rulings.is_again(account.number):
             return
         generation, position = self._stand(account)
         if account.closed and position.day >= account.closed:
@@ -91,6 +91,19 @@ class Settlement:
         parts, _, doubts = settle.advance(account, position, days, self.looks)
         self._post(account, [], parts, generation)
         self._keep_out(account, doubts)
+
+    def again(self) -> bool:
+        """Derive one account again that has to be; False if there is none."""
+        found = self._rulings.next_again()
+        if found is None:
+            return False
+        number, since = found
+        self._rulings.done_again(number)
+        account = self._accounts.current(number)
+        if account and account.mode is not Mode.MIRROR:
+            undone = self.derive_again(account, since)
+            log.info("charges derived again", account=number, since=str(since), undone=undone)
+        return True
 
     def derive_again(self, account: Account, since: date) -> int:
         """Derive the charges of the days from ``since`` on anew; returns how many were undone."""
@@ -131,12 +144,10 @@ class Settlement:
         return f"{place}: the charge is not what its readings and tariff give"
 
     def _stand(self, account: Account) -> tuple[int, Position]:
-        number = self._accounts.position(account.number)
-        charge = self._books.journal.transaction(int(number)) if number else None
-        if charge is None:
-            return 0, settle.begin(account)
-        stand = rerate.stand(charge)
-        return stand.generation, stand.position
+        number, _, generation = (self._accounts.position(account.number) or "0 0").partition(" ")
+        charge = self._books.journal.transaction(int(number)) if number != "0" else None
+        position = rerate.stand(charge).position if charge else settle.begin(account)
+        return int(generation), position
 
     def _known_days(self, account: Account, position: Position) -> list[date]:
         """The days after the position on which something is known of the account's meters."""
@@ -181,7 +192,8 @@ class Settlement:
         posted = self._books.post(drafts)
         standing = rerate.standing(self._books.journal.of_account(account.number)) if undo else []
         last = posted[-1].transaction if parts else (standing[-1] if standing else None)
-        self._accounts.set_position(account.number, str(last.number) if last else "")
+        number = last.number if last else 0
+        self._accounts.set_position(account.number, f"{number} {generation}")
         self._books.look(account)
 
     def _ends(self, day: date) -> float:

@@ -139,6 +139,10 @@ class Rulings:
         row = self._database.row("select account, since from derive_again limit 1")
         return (row[0], date.fromisoformat(row[1])) if row else None
 
+    def is_again(self, account: str) -> bool:
+        """Whether an account's charges have to be derived again before it is charged further."""
+        return bool(self._database.row("select 1 from derive_again where account = ?", account))
+
     def done_again(self, account: str) -> None:
         """It was derived again."""
         self._database.write("delete from derive_again where account = ?", account)
