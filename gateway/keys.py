@@ -22,6 +22,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 
 from pydantic import Field
 
@@ -49,7 +50,7 @@ class KeyTable(Table):
 
     id: Name
     public: str = Field(description="the public key, 32 bytes in base64: taiqu key show prints it")
-    roles: tuple[Role, ...] = Field(
+    roles: tuple[Annotated[Role, Field(strict=False)], ...] = Field(
         strict=False, min_length=1, description=f"a list of roles out of {_ROLES}"
     )
     not_before: date | None = Field(None, description="the first day, like 2026-01-01, no quotes")

@@ -35,6 +35,8 @@ from gateway.store.journal import (
     NotReversibleError,
     Posted,
 )
+from gateway.store.outbox import Lane, Outbox
+from gateway.store.startup import How
 from gateway.store.verify import verify
 from tests.money import ACCOUNTS, NOON, DictLedger, bought, drafts, used
 
@@ -282,6 +284,38 @@ def several(store: Database) -> None:
         post(store, bought(account, account), *(used(account, day) for day in range(1, 9)))
     [first] = Journal(store).transactions(5, 5)
     post(store, reversal(first, "undo 5", NOON), used("1001", 4, 1, again=":2"))
+
+
+def test_a_journal_that_is_older_or_another_is_noticed(tmp_path: Path) -> None:
+    path, head = tmp_path / "t.db", tmp_path / "t.db.head"
+
+    def life(*keys: str) -> How:
+        with open_store(path, lambda: NOON, os.urandom, ballast_bytes=0) as store:
+            with store.transaction():
+                Outbox(store, lambda: NOON).add(Lane.URGENT, "journal", lambda _: b"")
+            post(store, *(bought(key=key) for key in keys))
+            store.note_head(0.0)
+            return store.started.how
+
+    life("1")
+    older, older_head = path.read_bytes(), head.read_bytes()
+    assert life("2", "3") is How.CONTINUED
+    newer_head = head.read_bytes()
+
+    # A copy that lived on by itself, then the head of the first: the lanes are alike.
+    path.write_bytes(older)
+    head.write_bytes(older_head)
+    assert life("4", "5", "6") is How.CONTINUED
+    head.write_bytes(newer_head)
+    with open_store(path, lambda: NOON, os.urandom, ballast_bytes=0) as store:
+        assert store.started.how is How.ROLLED_BACK
+        assert store.started.detail == "transaction 3 is not the one that was committed"
+        post(store, bought(key="7"))
+        store.note_head(0.0)
+        before_head = head.read_bytes()
+        post(store, bought(key="8"))
+        store.note_head(0.1)
+        assert head.read_bytes() != before_head
 
 
 def test_readers_see_what_the_daemon_posted_and_can_verify_it(store: Database) -> None:

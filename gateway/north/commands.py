@@ -10,6 +10,7 @@ letterbox (gateway/store/letterbox.py).
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from gateway.north.contract import Ack, Command, Id, topic, unix_s
-from gateway.north.signatures import NO_KEYS, Domain, Keys, Role
+from gateway.north.signatures import NO_KEYS, Domain, Keys, Role, Signer
 from gateway.north.strict import ContractError, canonical, without
 
 ROLES: Mapping[str, Role] = {
@@ -146,6 +147,15 @@ def _parse_command(payload: bytes, gateway: str) -> tuple[Valid, bytes]:
     if signature and command.command.name in ROLES:
         by = f"key {signature.key}"
     return Valid(command, hashlib.sha256(content).hexdigest(), by), content
+
+
+def signed(payload: bytes, signer: Signer) -> bytes:
+    """The command in ``payload``, signed.  Raises ContractError if it is not strict JSON."""
+    content = without(canonical(payload), "signature")
+    signature = signer.sign(Domain.COMMAND.message(content))
+    return canonical(
+        json.dumps({**json.loads(content), "signature": signature.model_dump()}).encode()
+    )
 
 
 def digest(payload: bytes) -> str:

@@ -140,6 +140,7 @@ EventCode = Literal[
     "clock_offset",
     "reading_suspect",
     "freeze_suspect",
+    "reading_kept_out",
     "disk_full",
     "disk_restored",
     "taken_over",

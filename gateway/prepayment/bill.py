@@ -5,6 +5,7 @@ posts what the total has grown by, so the days add up to the bill without drift;
 prints the same bill line by line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -75,35 +76,77 @@ def bill(tariff: Tariff, usage: Usage) -> Bill:
     Raises UsageError if the usage lacks what the tariff needs, or the bill is larger than any
     amount we keep.
     """
-    run = _begin(tariff, usage)
+    run = _run(tariff, usage, ONE)
+    _prepare(run, tariff)
     for component in tariff.components:
-        seasons = component.head.seasons
-        if not seasons or _in_season(component, usage):
-            run.component(component)
-    if tariff.steps is not None and not run.step_wh:
+        _reckon(run, component)
+    return _total(run, tariff)
+
+
+def bill_by_days(versions: Sequence[tuple[Tariff, int]], usage: Usage) -> Bill:
+    """What ``usage`` costs where a price changed within it and no meter was read that day.
+
+    Each version, with its number of days, prices the whole usage and counts by its share of the
+    days (按天数分摊); step limits are not split.  A rounding of lines or of a component applies to
+    each version's share; the last version says how the total is rounded.
+
+    Raises UsageError as ``bill`` does, and if the versions have different components.
+    """
+    ids = {tuple(part.head.id for part in tariff.components) for tariff, _ in versions}
+    if len(ids) != 1:
+        raise UsageError("the versions of the tariff have different components; bill them apart")
+    whole = sum(days for _, days in versions)
+    runs = [_run(tariff, usage, (days, whole)) for tariff, days in versions]
+    first = runs[0]
+    for run, (tariff, _) in zip(runs, versions, strict=True):
+        run.lines, run.sums = first.lines, first.sums
+        _prepare(run, tariff)
+    for n in range(len(ids.pop())):
+        for run, (tariff, _) in zip(runs, versions, strict=True):
+            _reckon(run, tariff.components[n])
+    return _total(first, versions[-1][0])
+
+
+def _run(tariff: Tariff, usage: Usage, part: tuple[int, int]) -> Run:
+    return Run(
+        usage,
+        dict(usage.energy_wh),
+        usage.total_wh,
+        usage.reactive_varh,
+        tariff.steps,
+        tariff.line_rounding,
+        part=part,
+    )
+
+
+def _reckon(run: Run, component: Component) -> None:
+    """Reckon a component, if it holds on these days."""
+    seasons = component.head.seasons
+    if seasons:
+        day = run.usage.day
+        if day is None:
+            raise UsageError("day: missing; some prices of this tariff depend on the season")
+        if not any(day in season for season in seasons):
+            return
+    run.component(component)
+
+
+def _total(run: Run, tariff: Tariff) -> Bill:
+    if tariff.steps is not None:
         run.fill_steps()
     num, den = run.base(run.sums)
     total_e4 = check_amount(tariff.total_rounding(num, den))
     return Bill(tariff, tuple(run.lines), total_e4, run.step_wh)
 
 
-def _in_season(component: Component, usage: Usage) -> bool:
-    if usage.day is None:
-        raise UsageError("day: missing; some prices of this tariff depend on the season")
-    return any(usage.day in season for season in component.head.seasons)
-
-
-def _begin(tariff: Tariff, usage: Usage) -> Run:
+def _prepare(run: Run, tariff: Tariff) -> None:
     """The energy to be priced: with losses, and rounded."""
-    energy_wh, total_wh = dict(usage.energy_wh), usage.total_wh
-    run = Run(usage, energy_wh, total_wh, usage.reactive_varh, tariff.steps, tariff.line_rounding)
     for loss in tariff.losses:
         _add_loss(run, loss)
     if (rounding := tariff.usage_rounding) is not None:
         run.total_wh = rounding(run.total_wh, 1)
-        for register, wh in energy_wh.items():
-            energy_wh[register] = rounding(wh, 1)
-    return run
+        for register, wh in run.energy_wh.items():
+            run.energy_wh[register] = rounding(wh, 1)
 
 
 def _add_loss(run: Run, loss: Loss) -> None:
