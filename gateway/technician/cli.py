@@ -22,6 +22,8 @@ COMMANDS = {
     "status": ("gateway.technician.status:status", "Show what the running gateway is doing."),
     "read": ("gateway.technician.read:read", "Read one meter directly, without the gateway."),
     "decode": ("gateway.technician.decode:decode", "Explain a frame byte by byte."),
+    "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
+    "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
     "simulate": ("simulators.__main__:main", "Be a meter, or a whole area of them."),
     "contract": ("gateway.technician.contract:contract", "Print the schemas of all messages."),
 }
