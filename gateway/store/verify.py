@@ -49,7 +49,7 @@ class _Verification:
         for hash_, *fields, found in self._rows():
             number += 1
             if found != number:
-                yield Finding("L11", number, f"transaction {found} stands in its place")
+                yield Finding("L11", found, f"it follows {number - 1}")
                 number = found
             if link(previous, fields) != hash_:
                 text = "it is not what was posted: its hash does not fit"
