@@ -6,7 +6,7 @@ at: which alerts are due, whether emergency credit is given by itself.
 Used by the core alone; all of it runs inside the caller's transaction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -46,7 +46,7 @@ class Books:
         self,
         gateway: str,
         zone: ZoneInfo,
-        policies: dict[str, Policy],
+        policies: Mapping[str, Policy],
         reserve_days: int,
         journal: Journal,
         accounts: Accounts,

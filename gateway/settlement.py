@@ -10,6 +10,7 @@ transaction that fails leaves nothing behind.
 Used by the core alone.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 
@@ -21,7 +22,7 @@ from gateway.books import Books
 from gateway.config import MeterConfig
 from gateway.prepayment import rerate, settle
 from gateway.prepayment.account import Account, Mode
-from gateway.prepayment.ledger import Transaction, reversal
+from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, Transaction, reversal
 from gateway.prepayment.segment import Priced, priced
 from gateway.prepayment.settle import Doubt, Part, Position
 from gateway.prepayment.tariff import Tariff
@@ -133,14 +134,24 @@ class Settlement:
             else f"no reading of {account.closed}; give the final registers"
         )
 
-    def wrong(self, account: Account) -> str:
-        """What of an account's charges cannot be derived again; empty if all can (L7)."""
-        charges = rerate.standing(self._books.journal.of_account(account.number))
-        found = rerate.derived(account, charges, self.looks)
-        if not found.undo and not found.parts:
+    def wrong(self, account: Account, since: date) -> str:
+        """What of an account does not agree: its balances with its postings (L3), its charges from
+        ``since`` on with their readings and tariffs (L7).  Empty if all does.
+        """
+        found = self._books.journal.of_account(account.number)
+        sums: Counter[Ledger] = Counter()
+        for one in found:
+            for posting in one.draft.postings:
+                if posting.account == account.number and posting.ledger in OF_CUSTOMER:
+                    sums[posting.ledger] += posting.amount
+        balances = self._books.journal.balances(account.number)
+        if off := [ledger for ledger in OF_CUSTOMER if balances[ledger] != sums[ledger]]:
+            return f"the balance of {off[0]} is not the sum of its postings"
+        start, charges = rerate.from_day(account, rerate.standing(found), since)
+        new = rerate.derived(account, start, charges, self.looks)
+        if not new.undo and not new.parts:
             return ""
-        first = found.undo[-1] if found.undo else None
-        place = f"transaction {first.number}" if first else f"the day {found.parts[0].to}"
+        place = f"transaction {new.undo[-1].number}" if new.undo else f"day {new.parts[0].to}"
         return f"{place}: the charge is not what its readings and tariff give"
 
     def _stand(self, account: Account) -> tuple[int, Position]:

@@ -289,10 +289,10 @@ def test_where_charging_stands_is_in_each_charge() -> None:
 def test_a_changed_charge_is_found() -> None:
     of, registers = account(), totals(4010, 7020, 10030)
     _, posted = charge(of, registers, FLAT)
-    assert not rerate.derived(of, posted, books(registers, FLAT)).undo
+    assert not rerate.derived(of, begin(of), posted, books(registers, FLAT)).undo
     wrong = replace(posted[1].draft, detail=posted[1].draft.detail.replace("6020", "6021"))
     bent = [posted[0], replace(posted[1], draft=wrong), posted[2]]
-    assert rerate.derived(of, bent, books(registers, FLAT)).undo[-1].number == 2
+    assert rerate.derived(of, begin(of), bent, books(registers, FLAT)).undo[-1].number == 2
 
 
 DAILY = st.lists(st.integers(0, 400_000), min_size=1, max_size=40)
@@ -335,7 +335,7 @@ def test_any_charge_can_be_derived_from_the_one_before(used: list[int]) -> None:
     of = account()
     parts, posted = charge(of, registers, STEPS)
     assert charged_e4(parts) >= 0
-    found = rerate.derived(of, posted, books(registers, STEPS))
+    found = rerate.derived(of, begin(of), posted, books(registers, STEPS))
     assert not found.undo
     assert not found.parts
     assert isinstance(found.position, Position)

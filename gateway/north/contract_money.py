@@ -190,7 +190,6 @@ class Digest(Numbered):
     accounts: int = Field(ge=0, description="Accounts that are open.")
     number: int = Field(ge=0, description="The last transaction; 0 while there is none.")
     head: Hash | None = Field(None, description="Its hash: the head of the chain.")
-    postings: int = Field(ge=0, description="Postings in the whole journal.")
     sums: tuple[LedgerSum, ...] = Field(description="Over the whole journal; each unit sums to 0.")
     charged: Annotated[Energy, Field(description="Energy charged so far, all accounts.")]
     signature: Signature | None = None

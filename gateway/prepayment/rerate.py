@@ -180,13 +180,15 @@ def rerate(
     return Rerated(list(reversed(charges[same:])), parts[same:], position, doubts)
 
 
-def derived(account: Account, charges: Sequence[Transaction], books: Books) -> Rerated:
+def derived(
+    account: Account, start: Position, charges: Sequence[Transaction], books: Books
+) -> Rerated:
     """Derive the charges again from the very readings that they cite: no difference is right."""
     stands = [stand(one) for one in charges]
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
     looks = replace(books, confirmed=sure)
-    return rerate(account, begin(account), charges, days, looks)
+    return rerate(account, start, charges, days, looks)
 
 
 def _alike(account: Account, charge: Transaction, part: Part) -> bool:

@@ -146,3 +146,19 @@ class Rulings:
     def done_again(self, account: str) -> None:
         """It was derived again."""
         self._database.write("delete from derive_again where account = ?", account)
+
+    def differs(self, account: str) -> str:
+        """Why an account's books did not agree when they were last looked at; empty: they did."""
+        row = self._database.row("select reason from differs where account = ?", account)
+        return row[0] if row else ""
+
+    def set_differs(self, account: str, reason: str, at: float) -> None:
+        """Note what was found; empty: they agree."""
+        if not reason:
+            self._database.write("delete from differs where account = ?", account)
+            return
+        self._database.write(
+            "insert into differs (account, reason, at) values (?, ?, ?) on conflict (account)"
+            " do update set reason = excluded.reason, at = excluded.at",
+            *(account, reason[:500], at),
+        )

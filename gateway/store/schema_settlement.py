@@ -38,6 +38,15 @@ SETTLEMENT = (
         primary key (account, meter, day, odd)
     ) strict, without rowid
     """,
+    # Accounts whose books did not agree when they were last looked at: nobody is disconnected for
+    # such a balance.
+    """
+    create table differs (
+        account text primary key,
+        reason  text not null,
+        at      real not null             -- Unix time
+    ) strict, without rowid
+    """,
     # Accounts whose charges have to be derived again, and from which day on.
     """
     create table derive_again (
