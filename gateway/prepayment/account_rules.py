@@ -151,7 +151,7 @@ def close(
 ) -> Account:
     """The account closed (销户) at the end of ``day`` with the final registers of all its meters.
 
-    What is left or owed is settled when the last day was charged: top_up.close_out.
+    What is left or owed is settled when the last day was charged: close_out.py.
     Raises AccountError.
     """
     found = [f"closed: it is closed since {current.closed}"] if current.closed else []

@@ -100,7 +100,7 @@ class Head:
     seasons: tuple[Season, ...] = ()
     """When it holds; always if empty."""
     rounding: RoundTo | None = None
-    """Of the sum of its lines."""
+    """Of the sum of its lines, which are then not rounded one by one."""
 
 
 class Component(Protocol):
@@ -187,7 +187,7 @@ class Run:
             exact = exact[0] * self.part[0], exact[1] * self.part[1]
         num, den = exact
         head, rounding = self.head, self.line_rounding
-        if rounding is None:
+        if rounding is None or head.rounding is not None:
             amount_e4 = _HALF_UP(num, den)
             if den == self._den:
                 self._num += num
