@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from gateway.acquisition.days import end_of
 from gateway.clock import ClockState
@@ -16,11 +17,12 @@ from gateway.prepaid import Prepaid
 from gateway.prepayment.ledger import Ledger
 from gateway.recorder import Recorder
 from gateway.store.database import Database, open_store
-from gateway.store.outbox import Outbox
+from gateway.store.outbox import Lane, Outbox
 from gateway.store.readings import Freeze, Gap, Readings
 from simulators.area import PROFILES
 
 START = date(2026, 1, 31)
+ZONE = ZoneInfo("Asia/Shanghai")
 TOTAL = "energy_active_import"
 FLAT = """
 id = "flat"
@@ -98,10 +100,11 @@ class Money:
         (directory / "tariffs").mkdir(exist_ok=True)
         (directory / "tariffs" / "flat.toml").write_text(flat())
         self.random = random.Random(7)
-        self.wall = end_of(START, load(self.path).gateway.timezone and _ZONE)
+        self.at(START)
         self.state = ClockState.TRUSTED
         self.commands = 0
-        self.seen = 0
+        self.messages: list[dict[str, Any]] = []
+        """All that anybody has looked at."""
         self.start()
 
     def start(self) -> None:
@@ -139,7 +142,7 @@ class Money:
 
     def at(self, day: date) -> None:
         """It is the morning after ``day``."""
-        self.wall = end_of(day, _ZONE) + 6 * 3600
+        self.wall = end_of(day, ZONE) + 6 * 3600
 
     def tick(self) -> None:
         """Let all work be done that has piled up."""
@@ -158,7 +161,7 @@ class Money:
         freeze = Freeze(
             meter=meter,
             day=day,
-            frozen=end_of(day, _ZONE),
+            frozen=end_of(day, ZONE),
             taken=more.pop("taken", self.wall),
             clock="trusted",
             quality="good",
@@ -221,15 +224,11 @@ class Money:
         return self.prepaid.journal.balances(number)[ledger]
 
     def told(self, kind: str = "events") -> list[dict[str, Any]]:
-        """The messages of a kind that came since the last time somebody looked."""
-        messages = []
-        rows = self.database.rows("select lane, last from lane")
-        for lane, _last in rows:
-            for message in self.outbox.unsent(lane) if hasattr(self.outbox, "unsent") else ():
-                messages.append(message)
-        return [json.loads(one.body) for one in messages if one.kind == kind]
-
-
-from zoneinfo import ZoneInfo  # noqa: E402
-
-_ZONE = ZoneInfo("Asia/Shanghai")
+        """The urgent messages of a kind that came since the last time somebody looked."""
+        found: list[dict[str, Any]] = []
+        while messages := self.outbox.pending(Lane.URGENT, 100):
+            with self.database.transaction():
+                self.outbox.acknowledge(messages)
+            found += [json.loads(one.body) | {"kind": one.kind} for one in messages]
+        self.messages += found
+        return [one for one in found if one["kind"] == kind]
