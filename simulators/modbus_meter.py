@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from protocols import modbus
 from protocols.base import RequestError
 from protocols.exchanges import RegisterSource
+from protocols.modbus_requests import BITS
 from protocols.modbus_texts import TIMES
 from protocols.model import ModbusProfile
 from simulators.household import Household, in_steps
@@ -93,6 +94,8 @@ class ModbusMeter(Meter):
             data = self._data(span, registers, now)
         except RequestError:  # the customer is too big for this meter's registers
             return self._codec.encode_exception(asked, DEVICE_FAILURE, number)
+        if asked.function in BITS:
+            data = _packed(data)
         return self._codec.encode_reply(asked, data, number)
 
     def _readable(self, register: int) -> bool:
@@ -133,6 +136,14 @@ class ModbusMeter(Meter):
         if source.type in TIMES:
             return datetime.fromtimestamp(now, UTC).replace(tzinfo=None).isoformat(" ", "seconds")
         return f"S{self._unit}"[: 2 * source.text_registers] if source.type == "ascii" else "0"
+
+
+def _packed(registers: bytes) -> bytes:
+    """Registers of 0 and 1 as bits, the lowest of the first byte first."""
+    packed = bytearray((len(registers) // 2 + 7) // 8)
+    for n, bit in enumerate(registers[1::2]):
+        packed[n // 8] |= bit << n % 8
+    return bytes(packed)
 
 
 def _find_rtu(buffer: bytes) -> tuple[Numbered | None, int]:
