@@ -7,7 +7,7 @@ It reads bytes and never parses more than it needs, so that damage becomes a fin
 hit.  ``prepayment/audit.py`` looks more closely, at ten times the cost.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 
@@ -37,7 +37,7 @@ def verify(connection: Connection) -> list[Finding]:
 class _Verification:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._sums: Counter[tuple[bytes, bytes]] = Counter()
+        self._sums: dict[tuple[bytes, bytes], int] = defaultdict(int)
         self._reversed: set[bytes] = set()
 
     def findings(self) -> Iterator[Finding]:
