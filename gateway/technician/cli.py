@@ -5,7 +5,8 @@ once on a slow concentrator.
 
 Exit status: 0 done, 1 failed, 2 used wrongly.  Answers go to stdout, complaints to stderr.
 
-Not supported: talking to a running daemon (``status`` only reads what it writes down).
+Nothing here talks to a running daemon: what it does is read from what it writes down, and orders
+are put into its letterbox.
 """
 
 import os
@@ -22,6 +23,8 @@ COMMANDS = {
     "status": ("gateway.technician.status:status", "Show what the running gateway is doing."),
     "read": ("gateway.technician.read:read", "Read one meter directly, without the gateway."),
     "decode": ("gateway.technician.decode:decode", "Explain a frame byte by byte."),
+    "account": ("gateway.technician.account:account", "Show accounts; open, change, top them up."),
+    "key": ("gateway.technician.key:key", "Make and show keys: whose orders about money count."),
     "simulate": ("simulators.__main__:main", "Be a meter, or a whole area of them."),
     "contract": ("gateway.technician.contract:contract", "Print the schemas of all messages."),
 }
