@@ -206,6 +206,18 @@ def test_a_damaged_file_is_set_aside(path: Path, open_it: Open, damage: str) -> 
     add(again, Lane.LIVE)
 
 
+def test_a_damaged_name_in_the_schema_is_damage(path: Path, open_it: Open) -> None:
+    """SQLite quotes the name in its complaint, and Python cannot read that."""
+    open_it().close()
+    content = path.read_bytes()
+    bad = content.replace(b"tablelearned", b"tablel\xe5arned").replace(
+        b"CREATE TABLE le", b"CREATE TABLX le"
+    )
+    path.write_bytes(bad)
+
+    assert open_it().started.how is How.DAMAGED
+
+
 def test_damage_under_the_feet_ends_all_writing(path: Path, open_it: Open) -> None:
     store = open_it()
     add(store, Lane.LIVE, 1000)
@@ -427,17 +439,27 @@ def test_the_first_migration_is_never_edited(path: Path, open_it: Open, tmp_path
     assert made == before
 
 
+def with_one_more(name: str, change: Callable[[sqlite_utils.Database], None]) -> Migrations:
+    """All our migrations and another."""
+    later = Migrations("taiqu")
+    with contextlib.closing(sqlite_utils.Database(memory=True)) as empty:
+        for one in migrations.pending(empty):
+            later(name=one.name)(one.fn)
+    later(name=name)(change)
+    return later
+
+
 def test_a_later_migration_keeps_what_is_there(
     path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_it()
     add(store, Lane.LIVE, 2)
     store.close()
-    later = Migrations("taiqu")
-    later(name="m001_begin")(schema.m001_begin)
-    later(name="m002_freezes")(schema.m002_freezes)
-    later(name="m003_later")(lambda db: db.execute("alter table learned add column more text"))
-    monkeypatch.setattr(schema, "migrations", later)
+
+    def change(db: sqlite_utils.Database) -> None:
+        db.execute("alter table learned add column more text")
+
+    monkeypatch.setattr(schema, "migrations", with_one_more("m999_later", change))
 
     store = open_it()
 
@@ -450,17 +472,13 @@ def test_a_migration_that_fails_leaves_the_old_file(
     path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_it().close()
-    later = Migrations("taiqu")
-    later(name="m001_begin")(schema.m001_begin)
-    later(name="m002_freezes")(schema.m002_freezes)
 
     def broken(db: sqlite_utils.Database) -> None:
         db.execute("drop table learned")
         raise KeyError
 
-    later(name="m003_broken")(broken)
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "migrations", later)
+        patched.setattr(schema, "migrations", with_one_more("m999_broken", broken))
         with pytest.raises(KeyError):
             open_it()
 

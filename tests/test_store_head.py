@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from gateway.store.faults import StoreIOError
 from gateway.store.head import SLOT_BYTES, Head, HeadFile, decode_slot, encode_slot
 
 OLDER = Head("0011223344556677", {"urgent": 3, "live": 600})
-NEWER = Head("0011223344556677", {"urgent": 4, "live": 640})
+NEWER = Head("0011223344556677", {"urgent": 4, "live": 640}, 12, "AB" * 32)
 
 
 def remembered(path: Path) -> Head | None:
@@ -32,6 +33,13 @@ def test_what_was_written_last_is_remembered(tmp_path: Path) -> None:
     assert remembered(path) == OLDER
     write(path, NEWER)
     assert remembered(path) == NEWER
+
+
+def test_a_head_of_the_time_before_the_journal_is_understood() -> None:
+    text = b'{"counter": 3, "epoch": "0011223344556677", "last": {"live": 600, "urgent": 3}}'
+    slot = b"%08x %s\n" % (zlib.crc32(text), text)
+
+    assert decode_slot(slot.ljust(SLOT_BYTES, b" ")) == (3, OLDER)
 
 
 @pytest.mark.parametrize("length", [0, 1, 40, 90, SLOT_BYTES])

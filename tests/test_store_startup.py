@@ -20,6 +20,10 @@ A, B = "a" * 16, "b" * 16
         (Head(A, {"live": 9}), Head(A, {"live": 10}), False, How.ROLLED_BACK),
         (Head(A, {}), Head(A, {"urgent": 1}), False, How.ROLLED_BACK),
         (Head(A, {"live": 9}), Head(A, {"live": 9}), True, How.ROLLED_BACK),
+        (Head(A, {}, 7, "AB"), Head(A, {}, 7, "AB"), False, How.CONTINUED),
+        (Head(A, {}, 7, "AB"), Head(A, {}), False, How.CONTINUED),
+        (Head(A, {}, 6, "AA"), Head(A, {}, 7, "AB"), False, How.ROLLED_BACK),
+        (Head(A, {}, 7, "AC"), Head(A, {}, 7, "AB"), False, How.ROLLED_BACK),
     ],
 )
 def test_every_pair_of_heads_is_judged(

@@ -1,1 +1,1 @@
-"""Money and the right to cut (预付费).  Pure: no clock, no database, no log."""
+"""Money (预付费): tariffs, charges, accounts, the journal's rules.  Pure: no clock, SQL or log."""

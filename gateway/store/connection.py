@@ -22,6 +22,8 @@ _SETTINGS: dict[str, tuple[str, object]] = {
     "journal_mode": ("wal", "wal"),
     "synchronous": ("full", 2),  # on flash when a commit returns
     "foreign_keys": ("on", 1),
+    # Else "insert or replace" would delete without a word to the triggers that refuse it.
+    "recursive_triggers": ("on", 1),
     "cell_size_check": ("on", 1),
     "trusted_schema": ("off", 0),
     # Debian's SQLite overwrites what is dropped with zeros: a hundred times the wear.

@@ -65,6 +65,13 @@ class ReadOnly(Connection):
     def __init__(self, path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
         super().__init__(path, connect(path, "ro", busy_timeout_ms))
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever the daemon writes meanwhile."""
+        self.rows("begin")
+        yield
+        self.rows("rollback")
+
 
 class Database(Connection):
     """The daemon's file, for the daemon.  Made by ``open_store``."""
@@ -158,10 +165,14 @@ class Database(Connection):
     def note_head(self, monotonic_s: float) -> None:
         """Note in the head file how far the numbers have come.  Call it after each commit.
 
-        Written at once when the urgent lane has moved, else once a minute.
+        Written at once when the urgent lane or the journal has moved, else once a minute.
         """
-        head, noted = Head(self.epoch, self._lasts()), self._head.remembered
-        urgent = noted is None or head.last.get(URGENT) != noted.last.get(URGENT)
+        head, noted = self._present(), self._head.remembered
+        urgent = (
+            noted is None
+            or head.last.get(URGENT) != noted.last.get(URGENT)
+            or head.journal != noted.journal
+        )
         due = self._head_at_s is None or monotonic_s - self._head_at_s >= HEAD_INTERVAL_S
         if head != noted and (urgent or due):
             self._write_head(head)
@@ -188,7 +199,7 @@ class Database(Connection):
         with self._held.pop_all() as held:
             if self._failed is None and self._mark_closed():
                 held.callback(super().close)
-                self._write_head(Head(self.epoch, self._lasts()))
+                self._write_head(self._present())
             else:
                 self._abandon()
 
@@ -218,9 +229,19 @@ class Database(Connection):
         stored = None
         if row := self.row(_LAST_EPOCH):
             self.epoch_number, self.epoch = row[:2]
-            stored = Head(self.epoch, self._lasts())
+            known = self._head.remembered
+            stored = self._present(known.journal if known else 0)
         parted = without_log and self.meta(_IN_USE) == "yes"
         return judge(stored, self._head.remembered, parted=parted)
+
+    def _present(self, at_most: int = 0) -> Head:
+        """How far all is; of the journal as it was at the transaction ``at_most``, if any."""
+        number, hash_ = self.row(
+            "select number, hex(hash) from journal where ?1 = 0 or number <= ?1"
+            " order by number desc limit 1",
+            at_most,
+        ) or (0, "")
+        return Head(self.epoch, self._lasts(), number, hash_)
 
     def _lasts(self) -> dict[str, int]:
         return dict(self.rows("select lane, last from lane where epoch = ?", self.epoch_number))

@@ -1,10 +1,12 @@
 """The head file: how far the sequence numbers had come, remembered outside the database.
 
 SQLite cannot see that an older copy of its file was put back, or that its ``-wal`` is gone: what is
-left is a valid database.  So a second file beside it keeps the epoch and each lane's last number.
+left is a valid database.  So a second file beside it keeps the epoch, each lane's last number, and
+number and hash of the journal's last transaction.
 
     slot 0 at byte 0, slot 1 at byte 4096, each one line of text:
-    CRC-32 in hexadecimal, a blank, JSON {"counter": .., "epoch": .., "last": {lane: number}}
+    CRC-32 in hexadecimal, a blank, JSON
+    {"counter": .., "epoch": .., "last": {lane: number}, "journal": number, "hash": hexadecimal}
 
 The slots are written in turn and in place, each followed by fdatasync, so a power cut damages at
 most the one being written and a full disk does not matter.  The good one with the higher counter
@@ -16,7 +18,7 @@ Not supported: noticing that database and head file were *both* replaced by an o
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.store.faults import os_faults, sync_directory
@@ -27,19 +29,32 @@ SLOT_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An epoch and the highest number given in each of its lanes."""
+    """An epoch, the highest number given in each of its lanes, and how far the journal is."""
 
     epoch: str
     last: dict[str, int]
+    journal: int = 0
+    """The number of its last transaction."""
+    hash: str = ""
+    """That one's hash in hexadecimal; empty before the first."""
 
-    def behind(self, other: "Head") -> list[str]:
-        """The lanes in which this head has not come as far as ``other``."""
-        return [lane for lane, last in other.last.items() if self.last.get(lane, 0) < last]
+    def lacks(self, other: "Head") -> list[str]:
+        """What ``other`` had and this head has not, in words."""
+        missing = [
+            f"{lane} ends at {self.last.get(lane, 0)} of {last}"
+            for lane, last in other.last.items()
+            if self.last.get(lane, 0) < last
+        ]
+        if self.journal < other.journal:
+            missing.append(f"the journal ends at {self.journal} of {other.journal}")
+        elif other.journal and self.hash != other.hash:
+            missing.append(f"transaction {other.journal} is not the one that was committed")
+        return missing
 
 
 def encode_slot(head: Head, counter: int) -> bytes:
     """One slot's bytes."""
-    fields = {"counter": counter, "epoch": head.epoch, "last": head.last}
+    fields = {"counter": counter, **asdict(head)}
     text = json.dumps(fields, sort_keys=True).encode()
     return (b"%08x %s\n" % (zlib.crc32(text), text)).ljust(SLOT_BYTES, b" ")
 
@@ -51,7 +66,7 @@ def decode_slot(slot: bytes) -> tuple[int, Head] | None:
         return None
     # A good checksum means that we wrote it, so the fields are there.
     fields = json.loads(text)
-    return fields["counter"], Head(fields["epoch"], fields["last"])
+    return fields.pop("counter"), Head(**fields)
 
 
 class HeadFile:

@@ -15,7 +15,7 @@ from gateway.store.head import Head
 QUARANTINED_MAX = 3
 """How many damaged files are kept for whoever wants to look into them."""
 
-SIDE_FILES = ("-wal", "-shm")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 """They belong to the database file whose name they extend, wherever it goes."""
 
 
@@ -45,6 +45,7 @@ class Started:
 def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Started:
     """Compare the database's own head with the remembered one.
 
+    The journal of ``stored`` is told as it stands at the remembered number, if it came that far.
     ``parted`` means that the database was in use when it was last heard of and now stands without
     its write-ahead log: up to a minute of telemetry may be gone that the head file never noted.
     """
@@ -55,12 +56,10 @@ def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Star
     if remembered is None or stored.epoch != remembered.epoch:
         known = f"that of epoch {remembered.epoch}" if remembered else "none"
         return Started(How.RESTORED, f"epoch {stored.epoch}; the head file beside it is {known}")
-    if lanes := stored.behind(remembered):
-        lacks = [f"{x} ends at {stored.last.get(x, 0)} of {remembered.last[x]}" for x in lanes]
-        return Started(How.ROLLED_BACK, ", ".join(lacks))
-    if parted:
-        return Started(How.ROLLED_BACK, "it was not closed properly and its -wal file is gone")
-    return Started(How.CONTINUED)
+    lacks = stored.lacks(remembered)
+    if parted and not lacks:
+        lacks = ["it was not closed properly and its -wal file is gone"]
+    return Started(How.ROLLED_BACK if lacks else How.CONTINUED, ", ".join(lacks))
 
 
 def lock(path: Path) -> int:

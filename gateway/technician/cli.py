@@ -21,6 +21,8 @@ COMMANDS = {
     "check": ("gateway.technician.check:check", "Check a configuration; open no port."),
     "status": ("gateway.technician.status:status", "Show what the running gateway is doing."),
     "read": ("gateway.technician.read:read", "Read one meter directly, without the gateway."),
+    "audit": ("gateway.technician.audit:audit", "Verify the journal of money and energy."),
+    "journal": ("gateway.technician.journal:journal", "Write the journal out for an auditor."),
     "decode": ("gateway.technician.decode:decode", "Explain a frame byte by byte."),
     "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
     "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
