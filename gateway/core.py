@@ -338,7 +338,8 @@ class Core:
         if began.how not in (How.CONTINUED, How.FRESH):
             log.error("the database began anew", how=began.how.value, reason=began.detail)
         if began.how is not How.CONTINUED:
-            self._recorder.new_epoch(None, f"{began.how.value}: {began.detail}".rstrip(": "))
+            reason = f"{began.how.value}: {began.detail}".rstrip(": ")
+            self._recorder.new_epoch(began.previous or None, reason)
         self._recorder.event("started", detail=SOFTWARE)
 
     def _state(self, now: float, wall: float) -> State:

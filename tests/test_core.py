@@ -250,6 +250,7 @@ def test_a_new_store_is_told_and_a_continued_one_is_not(gateway: Gateway) -> Non
     gateway.run(10)
     assert gateway.codes() == ["store_new_epoch", "started"]
     assert gateway.events()[0]["reason"] == "fresh"
+    assert "previous" not in gateway.events()[0]
 
     gateway.restart()
     gateway.run(10)
@@ -267,6 +268,7 @@ def test_a_store_that_lost_its_past_is_told(gateway: Gateway, tmp_path: Path) ->
 
     assert gateway.events()[0]["code"] == "store_new_epoch"
     assert gateway.events()[0]["reason"] == f"missing: epoch {former} was here"
+    assert gateway.events()[0]["previous"] == former
     assert lines[0]["event"] == "the database began anew"
 
 

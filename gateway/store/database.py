@@ -50,6 +50,9 @@ URGENT = "urgent"
 _IN_USE = "in use"
 """The fact (yes, no) that tells a crash from a proper end."""
 
+_PREVIOUS = "previous epoch"
+"""The fact that names the epoch before the present one."""
+
 _LAST_EPOCH = "select number, epoch, how, detail from epoch order by number desc limit 1"
 
 
@@ -105,13 +108,15 @@ class Database(Connection):
                     "insert into epoch (epoch, began, how, detail) values (?, ?, ?, ?)",
                     *(epoch, now, found.how, found.detail),
                 )
+                self.set_meta(_PREVIOUS, found.previous)
             self.set_meta(_IN_USE, "yes")
         # Into the file itself, so that it is there even if the log is not.
         self.rows("pragma wal_checkpoint(passive)")
 
         [(self.epoch_number, self.epoch, how, detail)] = self.rows(_LAST_EPOCH)
         # While no number has been given, nobody has been told how the epoch began.
-        self.started = found if self._lasts() else Started(How(how), detail)
+        previous = self.meta(_PREVIOUS) or ""
+        self.started = found if self._lasts() else Started(How(how), detail, previous)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -213,14 +218,15 @@ class Database(Connection):
             self._head.write(head)
 
     def _judge(self, damage: str, without_log: bool) -> Started:
+        remembered = self._head.remembered
         if damage:
-            return Started(How.DAMAGED, damage)
+            return Started(How.DAMAGED, damage, remembered.epoch if remembered else "")
         stored = None
         if row := self.row(_LAST_EPOCH):
             self.epoch_number, self.epoch = row[:2]
             stored = Head(self.epoch, self._lasts())
         parted = without_log and self.meta(_IN_USE) == "yes"
-        return judge(stored, self._head.remembered, parted=parted)
+        return judge(stored, remembered, parted=parted)
 
     def _lasts(self) -> dict[str, int]:
         return dict(self.rows("select lane, last from lane where epoch = ?", self.epoch_number))

@@ -40,6 +40,8 @@ class Started:
 
     how: How
     detail: str = ""
+    previous: str = ""
+    """The epoch before; empty where there was none, or nobody knows which."""
 
 
 def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Started:
@@ -51,15 +53,18 @@ def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Star
     if stored is None:
         if remembered is None or not any(remembered.last.values()):
             return Started(How.FRESH)
-        return Started(How.MISSING, f"epoch {remembered.epoch} was here")
+        return Started(How.MISSING, f"epoch {remembered.epoch} was here", remembered.epoch)
     if remembered is None or stored.epoch != remembered.epoch:
         known = f"that of epoch {remembered.epoch}" if remembered else "none"
-        return Started(How.RESTORED, f"epoch {stored.epoch}; the head file beside it is {known}")
+        detail = f"epoch {stored.epoch}; the head file beside it is {known}"
+        # The head file is never put back with the database: it knows who was here last.
+        return Started(How.RESTORED, detail, (remembered or stored).epoch)
     if lanes := stored.behind(remembered):
         lacks = [f"{x} ends at {stored.last.get(x, 0)} of {remembered.last[x]}" for x in lanes]
-        return Started(How.ROLLED_BACK, ", ".join(lacks))
+        return Started(How.ROLLED_BACK, ", ".join(lacks), stored.epoch)
     if parted:
-        return Started(How.ROLLED_BACK, "it was not closed properly and its -wal file is gone")
+        detail = "it was not closed properly and its -wal file is gone"
+        return Started(How.ROLLED_BACK, detail, stored.epoch)
     return Started(How.CONTINUED)
 
 
