@@ -200,6 +200,7 @@ class Core:
     def stop(self) -> None:
         """Take nothing new; put on flash and send what there is."""
         now = self._clock.monotonic()
+        self._database.hurry()
         self._recorder.event("stopping")
         self._flush(now)
 
@@ -211,7 +212,9 @@ class Core:
     def close(self) -> None:
         """Say goodbye and note what was delivered."""
         self._uplink.close()
-        self._recorder.flush(self._clock.monotonic(), live=False)
+        if not self._recorder.flush(self._clock.monotonic(), live=False):
+            lost, reason = self._recorder.unwritten, self._recorder.obstacle
+            log.error("stopped with readings unwritten", readings=lost, reason=reason)
         self._show(self._state(self._clock.monotonic(), self._clock.now()))
 
     # --- meters ---------------------------------------------------------------------------------

@@ -85,6 +85,16 @@ class Recorder:
         return bool(self._delivered) and monotonic_s - self._written_at >= DELIVERED_S
 
     @property
+    def unwritten(self) -> int:
+        """Readings that wait to be written."""
+        return len(self._readings) + len(self._late)
+
+    @property
+    def obstacle(self) -> str:
+        """Why what waits cannot be written; empty if nothing is in the way."""
+        return self._obstacle
+
+    @property
     def epoch(self) -> str:
         """The present epoch of the database."""
         return self._database.epoch

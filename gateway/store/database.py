@@ -40,8 +40,10 @@ from gateway.store.schema import migrate
 from gateway.store.startup import How, Started, judge, lock, quarantine
 
 BALLAST_BYTES = 8 * 1024 * 1024
-BUSY_TIMEOUT_MS = 2000
+BUSY_TIMEOUT_MS = 1000
 """How long a statement waits for another process; the core does nothing else meanwhile."""
+HURRIED_MS = 200
+"""Likewise, once the daemon has been told to stop."""
 HEAD_INTERVAL_S = 60
 """At most this much telemetry may be given numbers that the head file does not know."""
 URGENT = "urgent"
@@ -179,6 +181,10 @@ class Database(Connection):
     def restore_ballast(self) -> bool:
         """Take the reserve again where there is room for it twice.  True if it is held now."""
         return self._ballast.restore()
+
+    def hurry(self) -> None:
+        """Wait for other processes only briefly from now on: the daemon is about to end."""
+        self.rows(f"pragma busy_timeout = {HURRIED_MS}")
 
     def keep(self, held: contextlib.ExitStack) -> None:
         """Take over what is to be let go of when the database is closed."""
