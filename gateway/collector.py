@@ -28,7 +28,7 @@ from gateway.completeness import Completeness
 from gateway.config import Config
 from gateway.events import Fault, Job, JobDone, Priority
 from gateway.livestate import CollectionState
-from gateway.north import contract
+from gateway.north import contract, readings
 from gateway.recorder import Recorder
 from gateway.store.readings import Freeze, Gap, MeterClock, Quality, Readings
 
@@ -251,16 +251,16 @@ class Collector:
             return "clock_off", f"the meter's clock is off by {clock.offset_s:+.0f} s"
         return "good", ""
 
-    def _message(self, freeze: Freeze, read: Read) -> contract.Reading:
+    def _message(self, freeze: Freeze, read: Read) -> readings.Reading:
         meter = self._meters[freeze.meter]
-        return contract.Reading(
+        return readings.Reading(
             meter=freeze.meter,
             address=meter.address,
             line=meter.line,
             taken=contract.instant(freeze.taken),
             clock=freeze.clock,
             values={name: value.text() or "" for name, value in read.values.items()},
-            frozen=contract.Frozen(
+            frozen=readings.Frozen(
                 day=freeze.day.isoformat(),
                 at=contract.instant(freeze.frozen),
                 quality=freeze.quality,

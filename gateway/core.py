@@ -34,7 +34,7 @@ from gateway.events import (
     PortChanged,
 )
 from gateway.livestate import LaneState, State
-from gateway.north import contract
+from gateway.north import contract, readings
 from gateway.orders import Orders
 from gateway.overview import Overview
 from gateway.recorder import Recorder
@@ -258,7 +258,7 @@ class Core:
             by_quality[value.quality].append(name)
         values = {name: reading.values[name].text() or "" for name in by_quality[Quality.GOOD]}
         self._recorder.reading(
-            contract.Reading(
+            readings.Reading(
                 meter=reading.meter,
                 address=reading.address,
                 line=reading.line,

@@ -18,6 +18,7 @@ import structlog
 from gateway.clock import ClockState
 from gateway.config import StoreTable
 from gateway.north import contract
+from gateway.north.readings import Reading, Readings
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.outbox import Lane, Message, Outbox, Shed
@@ -57,8 +58,8 @@ class Recorder:
         self._limits = limits
         self._wall = wall
         self._state = state
-        self._readings: deque[contract.Reading] = deque()
-        self._late: deque[contract.Reading] = deque()
+        self._readings: deque[Reading] = deque()
+        self._late: deque[Reading] = deque()
         self._actions: list[Callable[[], object]] = []
         self._delivered: list[Message] = []
         """Without their bodies: a backlog that drains must not be held in memory."""
@@ -99,7 +100,7 @@ class Recorder:
         """The present epoch of the database."""
         return self._database.epoch
 
-    def reading(self, reading: contract.Reading, *, late: bool = False) -> None:
+    def reading(self, reading: Reading, *, late: bool = False) -> None:
         """Take a reading.  ``late``: it belongs to the past, whatever the connection."""
         waiting = self._late if late else self._readings
         waiting.append(reading)
@@ -224,8 +225,8 @@ class Recorder:
         self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
         self._added += 1
 
-    def _of(self, lane: Lane, group: tuple[contract.Reading, ...]) -> Build:
-        return lambda seq: contract.Readings(
+    def _of(self, lane: Lane, group: tuple[Reading, ...]) -> Build:
+        return lambda seq: Readings(
             gateway=self._gateway, epoch=self.epoch, lane=lane.value, seq=seq, readings=group
         )
 
@@ -285,9 +286,9 @@ class Recorder:
             self.event("disk_restored", detail=f"readings lost since the start: {self.dropped}")
 
 
-def _groups(readings: Iterable[contract.Reading]) -> Iterator[tuple[contract.Reading, ...]]:
+def _groups(readings: Iterable[Reading]) -> Iterator[tuple[Reading, ...]]:
     """Cut what waits into messages of a good size."""
-    group: list[contract.Reading] = []
+    group: list[Reading] = []
     values = 0
     for reading in readings:
         group.append(reading)

@@ -219,8 +219,8 @@ def test_the_load_curve_is_what_the_registers_showed_at_each_quarter() -> None:
 
     assert [one.at.text() for one in records] == [f"2026-11-21 10:{m}" for m in ("00", "15", "30")]
     for n, record in enumerate(records):
-        at = datetime(2026, 11, 21, 2, 15 * n, tzinfo=UTC).timestamp()
-        exact_mwh = house.energies(at)["energy_active_import"]
+        moment = datetime(2026, 11, 21, 2, 15 * n, tzinfo=UTC).timestamp()
+        exact_mwh = house.energies(moment)["energy_active_import"]
         assert record.values["energy_active_import"].amount == exact_mwh // 10_000
         assert set(record.values) == {field.name for field in load_curve.ENERGIES}
 

@@ -12,7 +12,6 @@ from gateway.north.contract import (
     Amount,
     Clock,
     Day,
-    FreezeQuality,
     Instant,
     Message,
     Meter,
@@ -20,6 +19,7 @@ from gateway.north.contract import (
     Offset,
     Sentence,
 )
+from gateway.north.readings import FreezeQuality
 
 
 class CompletenessMeter(Message):

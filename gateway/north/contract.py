@@ -152,44 +152,6 @@ class Numbered(Message):
 # --- up, numbered ---------------------------------------------------------------------------------
 
 
-FreezeQuality = Annotated[
-    Literal["good", "clock_off", "suspect"],
-    Field(description="Good; the meter's clock is off; it does not continue the days beside it."),
-]
-
-
-class Frozen(Message):
-    """A daily freeze (日冻结): the values are those of a day's end, not of when they were read."""
-
-    day: Day
-    at: Annotated[Instant, Field(description="The local midnight that ended the day.")]
-    quality: FreezeQuality
-    reason: Sentence = ""
-
-
-class Reading(Message):
-    """Values (示值) of one meter, taken in one go."""
-
-    meter: Meter
-    address: Address
-    line: Line
-    taken: Annotated[Instant, Field(description="When the meter's reply was complete.")]
-    clock: Clock
-    values: dict[Point, Amount] = Field(default_factory=dict)
-    absent: tuple[Point, ...] = Field((), description="The meter says it has no such value now.")
-    invalid: tuple[Point, ...] = Field((), description="The meter sent bytes that are no value.")
-    suspect: tuple[Point, ...] | None = Field(
-        None, description="Registers read twice alike that do not continue what was read before."
-    )
-    frozen: Frozen | None = Field(None, description="Given for a daily freeze; sent once.")
-
-
-class Readings(Numbered):
-    """Readings of one group commit.  Lane live on topic readings, lane history on history."""
-
-    readings: tuple[Reading, ...]
-
-
 EventCode = Literal[
     "started",
     "stopping",

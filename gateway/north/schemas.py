@@ -22,10 +22,10 @@ from gateway.north.contract import (
     Hello,
     Inventory,
     Message,
-    Readings,
     Results,
     Status,
 )
+from gateway.north.readings import Readings
 
 ASYNCAPI = "docs/asyncapi.json"
 SCHEMAS = "docs/schemas"
