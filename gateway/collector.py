@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from gateway.acquisition.collection import CLOCK, LOOK_S, Ask, Collection
-from gateway.acquisition.confirm import AGAIN_MAX, Confirmation
+from gateway.acquisition.confirm import AGAIN_MAX
 from gateway.acquisition.days import clock_offset_s, day_of, end_of
 from gateway.acquisition.freeze import Answer, Odd, Read, Unread, doubtful, interpret
 from gateway.acquisition.polling import Found, Polling, Reading
@@ -27,6 +27,7 @@ from gateway.clock import ClockState
 from gateway.completeness import Completeness
 from gateway.config import Config
 from gateway.events import Fault, Job, JobDone, Priority
+from gateway.grid import Grid
 from gateway.livestate import CollectionState
 from gateway.north import contract, readings
 from gateway.recorder import Recorder
@@ -63,7 +64,7 @@ class Collector:
         recorder: Recorder,
         submit: Callable[[str, Job], None],
         state: Callable[[], ClockState],
-        confirmation: Confirmation,
+        grid: Grid,
         jitter: Callable[[], float],
     ) -> None:
         """``state`` judges our clock, ``jitter`` is a source of [0, 1)."""
@@ -74,7 +75,7 @@ class Collector:
         self._recorder = recorder
         self._submit = submit
         self._state = state
-        self._confirmation = confirmation
+        self._confirmation = grid.confirmation
         self._zone = ZoneInfo(config.gateway.timezone)
         table = config.collection
         self._collection = Collection(config.meters, self._zone, table.backfill_days, jitter)
@@ -84,8 +85,10 @@ class Collector:
             table.in_time,
             self._collection,
             readings,
+            grid,
             recorder,
         )
+        grid.offset_s, grid.settled = self.clock_offset_s, self._completeness.grid_settled
         self._asks: dict[int, Ask] = {}
         self._doubts: dict[tuple[str, date], _Doubt] = {}
         self._fresh: dict[str, list[Freeze]] = {}
@@ -134,6 +137,11 @@ class Collector:
             )
             failed = failed or not settled
         self._collection.done(ask, now, failed=failed, again=again)
+
+    def clock_offset_s(self, meter: str) -> float | None:
+        """How far a meter's clock was ahead of ours when it was last compared."""
+        clock = self._clocks.get(meter)
+        return clock.offset_s if clock else None
 
     def woke(self, meter: str, now: float) -> None:
         """A meter answers again."""

@@ -33,6 +33,7 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
+from gateway.grid import Grid
 from gateway.livestate import LaneState, State
 from gateway.north import contract, readings
 from gateway.orders import Orders
@@ -122,7 +123,7 @@ class Core:
         self._begin_to_collect(random)
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
-        self._collect_at = self._poll_at = self._show_at = self._send_at = now
+        self._collect_at = self._grid_at = self._poll_at = self._show_at = self._send_at = now
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._floor_at = self._forget_at = now
@@ -135,13 +136,13 @@ class Core:
         confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
         parts = (self._polling, self._recorder, self._submit)
         self._doubts = Doubts(confirmation, *parts)
+        parts_and_state = (*parts, self._judged)
+        self._grid = Grid(
+            self._config, self._database, *parts_and_state, confirmation, random.random
+        )
+        stored = Readings(self._database)
         self._collector = Collector(
-            self._config,
-            Readings(self._database),
-            *parts,
-            self._judged,
-            confirmation,
-            random.random,
+            self._config, stored, *parts_and_state, self._grid, random.random
         )
 
     # --- what happens ---------------------------------------------------------------------------
@@ -180,6 +181,8 @@ class Core:
             self._poll_at = self._polling.next_due(now, wall)
         if now >= self._collect_at:
             self._collect_at = self._collector.tick(now, wall)
+        if now >= self._grid_at:
+            self._grid_at = self._grid.tick(now, wall)
         if now >= self._flush_at:
             self._flush(now)
         if now >= self._housekeeping_at:
@@ -191,7 +194,8 @@ class Core:
         if now >= self._show_at:
             self._show_at = now + SHOW_S
             self._show(self._state(now, wall))
-        return min(self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
+        due = (self._poll_at, self._collect_at, self._grid_at, self._flush_at, self._send_at)
+        return min(*due, self._show_at)
 
     def alive(self, now: float) -> bool:
         """Whether every line's thread has been heard of lately."""
@@ -229,6 +233,10 @@ class Core:
             self._collector.done(event, found, now, wall)
             self._collect_at = now
             found = [one for one in found if not isinstance(one, Reading)]
+        elif self._grid.asked(event):
+            self._grid.done(event, now, wall)
+            self._grid_at = now
+            found = [one for one in found if not isinstance(one, Reading)]
         found, suspect = self._doubts.settle(found, now, wall)
         for one in found:
             match one:
@@ -243,7 +251,8 @@ class Core:
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
                 case Woke(meter):
                     self._collector.woke(meter, now)
-                    self._collect_at = now
+                    self._grid.woke(meter, now)
+                    self._collect_at = self._grid_at = now
                 case LineTurned(line, fault, reason):
                     code = "line_fault" if fault else "line_restored"
                     self._recorder.event(code, line=line, detail=reason)
@@ -268,6 +277,7 @@ class Core:
                 absent=tuple(by_quality[Quality.ABSENT]),
                 invalid=tuple(by_quality[Quality.INVALID]),
                 suspect=suspect,
+                grid=self._grid.serve(reading, suspect or ()),
             )
         )
 
@@ -326,7 +336,7 @@ class Core:
             detail = f"set by {stepped_s:+.3f} s"
             self._recorder.event("clock_changed", detail=detail, offset_s=stepped_s)
             # The polls' grid has moved, and perhaps the day.
-            self._poll_at = self._collect_at = self._clock_at = now
+            self._poll_at = self._collect_at = self._grid_at = self._clock_at = now
         if now < self._clock_at:
             return
         self._clock_at = now + CLOCK_S

@@ -102,6 +102,8 @@ class Ledger:
         """The results of each command, by its id, in order of arrival."""
         self.freezes: dict[tuple[str, str], list[dict[str, Any]]] = {}
         """The readings of each daily freeze, by meter and day; one each if all is well."""
+        self.grid: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """The readings of each moment of the grid, by meter and moment; one each if all is well."""
         self.completeness: dict[str, list[dict[str, Any]]] = {}
         """What was said of each day's freezes, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
@@ -166,11 +168,14 @@ class Ledger:
         """Keep what a new message says; what is not as the contract has it is passed over."""
         for reading in _tables(message.get("readings")):
             self._readings += 1
-            frozen = reading.get("frozen")
+            frozen, grid = reading.get("frozen"), reading.get("grid")
+            if isinstance(grid, dict):
+                moment = (str(reading.get("meter")), str(grid.get("at")))
+                self.grid.setdefault(moment, []).append(reading)
             if isinstance(frozen, dict):
                 key_of = (str(reading.get("meter")), str(frozen.get("day")))
                 self.freezes.setdefault(key_of, []).append(reading)
-            else:
+            elif not isinstance(grid, dict) or grid.get("source") == "live":
                 self._keep(reading)
         if "rate_read" in message:
             self.completeness.setdefault(str(message.get("day")), []).append(message)

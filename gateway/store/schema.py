@@ -184,6 +184,21 @@ _COLLECTION = (
 )
 
 
+@migrations()
+def m003_grid(db: Database) -> None:
+    """Which moments of the 15-minute grid are there."""
+    # Today's rows stand side by side: a group commit touches one page of them.
+    db.execute("""
+        create table grid (
+            day    text not null check (day glob '????-??-??'),
+            meter  text not null,             -- asset number
+            there  blob not null,             -- a bit for each quarter hour, bit 0 is midnight
+            absent blob not null,             -- likewise: the meter has no record of it
+            primary key (day, meter)
+        ) strict, without rowid
+    """)
+
+
 def migrate(db: Database, path: Path) -> None:
     """Bring the schema up to date.
 
