@@ -299,7 +299,8 @@ class Grid:
         doubt.lacking += 1
         if doubt.lacking < ODD_MAX:
             return False
-        moments = self._moments.between(ask.gap.at, max(until, ask.gap.at))
+        first, *others = ask.gap.moments
+        moments = [first, *(at for at in others if at <= until)]
         self._settle(ask.meter, moments, absent=True)
         return True
 

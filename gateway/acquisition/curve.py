@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from gateway.acquisition.confirm import Limits, Seen, impossible
-from gateway.acquisition.moments import STEP_S, Gap
+from gateway.acquisition.moments import Gap
 from gateway.config import MeterConfig
 from gateway.events import Fault, Outcome
 from protocols.base import Quality, Value
@@ -75,14 +75,14 @@ def interpret(
     zone: tzinfo,
 ) -> Found:
     """What the outcomes of ``plan``'s exchanges, of which ``exchange`` is the first, say."""
-    first, until = outcomes[0], gap.at + (gap.quarters - 1) * STEP_S
+    first = outcomes[0]
     if first.reply is None:
         refusals = [one.fault is Fault.REFUSED and one.permanent for one in outcomes]
         if not refusals[0]:
             return Unread()
         if len(outcomes) == 1 or refusals[1]:
             return Refused(wholly=len(outcomes) > 1, reason=outcomes[-1].error)
-        return Lacking(until) if outcomes[1].reply else Unread()
+        return Lacking(gap.until) if outcomes[1].reply else Unread()
     found = {
         record.at.replace(tzinfo=zone).timestamp(): good(record.values, meter.grid)
         for record in exchange.moments(first.reply.data, meter.ratio)
@@ -91,11 +91,11 @@ def interpret(
     moments = {
         at: values
         for at, values in sorted(found.items())
-        if gap.at <= at <= until and len(values) == len(meter.grid)
+        if at in gap.moments and len(values) == len(meter.grid)
     }
     if moments:
         return Records(moments, first.reply.data, first.taken_at)
-    return Lacking(min(max(found, default=until), until))
+    return Lacking(min(max(found, default=gap.until), gap.until))
 
 
 def good(values: Mapping[str, Value], wanted: Sequence[str]) -> Registers:

@@ -9,7 +9,7 @@ the replies.  Reads no clock, owns no row.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
 
 from gateway.acquisition.days import day_of
@@ -130,5 +130,5 @@ class Curves:
     def _gap(self, meter: str, today: date, until: float) -> Gap | None:
         for back in range(self._days):
             if gap := self._moments.gap(meter, today - timedelta(days=back), until):
-                return replace(gap, quarters=min(gap.quarters, RECORDS))
+                return gap.cut(RECORDS)
         return None

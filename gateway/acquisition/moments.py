@@ -5,7 +5,6 @@ What is there of one meter's day is kept as two numbers, one bit for each quarte
 a wider one uses every second or fourth bit, and may be changed without anything coming twice.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, tzinfo
 
@@ -30,8 +29,29 @@ class Gap:
 
     at: float
     """The first, in Unix time."""
-    quarters: int
-    """How many quarters of an hour they span, at least 1."""
+    count: int
+    step_s: int = STEP_S
+
+    @property
+    def until(self) -> float:
+        """The last."""
+        return self.at + (self.count - 1) * self.step_s
+
+    @property
+    def quarters(self) -> int:
+        """How many quarters of an hour they span: records of a load curve, as it usually is."""
+        return (self.count - 1) * self.step_s // STEP_S + 1
+
+    @property
+    def moments(self) -> tuple[float, ...]:
+        """All of them."""
+        return tuple(self.at + n * self.step_s for n in range(self.count))
+
+    def cut(self, quarters: int) -> "Gap":
+        """Its beginning, which spans no more than so many quarters of an hour."""
+        return Gap(
+            self.at, min(self.count, (quarters - 1) * STEP_S // self.step_s + 1), self.step_s
+        )
 
 
 class Moments:
@@ -62,10 +82,6 @@ class Moments:
         day, bit = self._place(at)
         bits = self._bits.get((meter, day), Bits())
         return bool((bits.there | bits.absent) & bit)
-
-    def on_grid(self, at: float) -> bool:
-        """Whether ``at`` is one of the moments."""
-        return self.newest(at) == at
 
     def settle(self, meter: str, at: float, *, absent: bool = False) -> date:
         """A moment is there, or the meter has no record of it.  Returns its day."""
@@ -101,13 +117,8 @@ class Moments:
         first = last = (left & -left).bit_length() - 1
         while left >> last + self._stride & 1:
             last += self._stride
-        return Gap(begin_of(day, self._zone) + first * STEP_S, last - first + 1)
-
-    def between(self, first: float, last: float) -> Iterator[float]:
-        """The moments from ``first``, which is one, up to ``last``."""
-        while first <= last:
-            yield first
-            first += self.step_s
+        count = (last - first) // self._stride + 1
+        return Gap(begin_of(day, self._zone) + first * STEP_S, count, self.step_s)
 
     def forget(self, before: date) -> None:
         """Days before this one are over."""
