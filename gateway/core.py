@@ -16,7 +16,7 @@ import structlog
 
 from gateway.acquisition.confirm import Confirmation, limits_of
 from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
-from gateway.clock import Clock, ClockState, judge
+from gateway.clock import Clock, ClockState
 from gateway.collector import Collector
 from gateway.config import Config
 from gateway.doubts import Doubts
@@ -47,13 +47,13 @@ from gateway.store.learned import Refused
 from gateway.store.outbox import Outbox
 from gateway.store.readings import Readings
 from gateway.store.startup import How
+from gateway.timekeeping import Timekeeper
 from gateway.uplink import SOFTWARE, LinkDoor, Uplink
 from protocols.base import Quality
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
 HOUSEKEEPING_S = 60.0
-CLOCK_S = 10.0
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
@@ -63,9 +63,6 @@ REFUSED_S = 30 * DAY_S
 """A meter is asked again what it refused so long ago: it may have been replaced."""
 COMMANDS_S = 400 * DAY_S
 """Commands that move no money are forgotten so long after they came."""
-STEPPED_S = 2.0
-"""A wall clock that moves this much against the monotonic one within a tick was set, not steered.
-"""
 
 log = structlog.get_logger()
 
@@ -94,9 +91,7 @@ class Core:
         self._clock = clock
         self._show = show
         now, wall = clock.monotonic(), clock.now()
-        self._floor = float(database.meta(FLOOR) or 0.0)
-        self._clock_state = judge(clock, self._floor)
-        self._offset = wall - now
+        self._time = Timekeeper(clock, float(database.meta(FLOOR) or 0.0))
 
         self._refusals = Refusals(database)
         recent = [one for one in self._refusals.refused() if wall - one.at < REFUSED_S]
@@ -127,7 +122,6 @@ class Core:
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._floor_at = self._forget_at = now
-        self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
         self._tell_how_it_began()
 
@@ -150,9 +144,10 @@ class Core:
     def handle(self, event: Event) -> None:
         """Act on one event.  Raises what a thread died of, and StoreError if the store fails us."""
         now, wall = self._clock.monotonic(), self._clock.now()
+        self._judge_clock(now, wall)
         match event:
             case JobDone():
-                self._job_done(event, now, wall)
+                self._job_done(self._time.corrected(event, now, wall), now, wall)
             case Overheard():
                 self._polling.overheard(event.meter, now)
                 self._poll_at = now
@@ -272,7 +267,7 @@ class Core:
                 address=reading.address,
                 line=reading.line,
                 taken=contract.instant(reading.taken_at),
-                clock=self._clock_state.value,
+                clock=self._time.worth(reading.taken_at).value,
                 values=values,
                 absent=tuple(by_quality[Quality.ABSENT]),
                 invalid=tuple(by_quality[Quality.INVALID]),
@@ -293,7 +288,7 @@ class Core:
     # --- the head-end ---------------------------------------------------------------------------
 
     def _arrived(self, event: Arrived, now: float, wall: float) -> None:
-        trusted = self._clock_state is ClockState.TRUSTED
+        trusted = self._time.state is ClockState.TRUSTED
         try:
             self._orders.arrived(event, now, wall, trusted=trusted, live=self._uplink.live)
         except (DiskFullError, LockedError) as error:
@@ -309,9 +304,9 @@ class Core:
     # --- the store and ourselves ----------------------------------------------------------------
 
     def _flush(self, now: float) -> None:
-        if now >= self._floor_at and self._clock_state is not ClockState.UNKNOWN:
-            self._floor_at, self._floor = now + FLOOR_S, self._clock.now()
-            self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
+        if now >= self._floor_at and self._time.state is not ClockState.UNKNOWN:
+            self._floor_at, self._time.floor = now + FLOOR_S, self._clock.now()
+            self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._time.floor)))
         waits = self._recorder.waits(now) or self._postponed
         if waits and self._recorder.flush(now, live=self._uplink.live):
             self._send_at = now
@@ -322,29 +317,27 @@ class Core:
 
     def _forget_commands(self, now: float, wall: float) -> None:
         """Once a day; by a wrong clock a command of today would look old."""
-        if now >= self._forget_at and self._clock_state is ClockState.TRUSTED:
+        if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
             self._forget_at = now + DAY_S
             self._recorder.later(partial(self._commands.forget, wall - COMMANDS_S))
 
     def _judged(self) -> ClockState:
-        return self._clock_state
+        return self._time.state
 
     def _judge_clock(self, now: float, wall: float) -> None:
-        stepped_s, self._offset = wall - now - self._offset, wall - now
-        if abs(stepped_s) >= STEPPED_S:
-            log.warning("clock was set", by_s=round(stepped_s, 3))
-            detail = f"set by {stepped_s:+.3f} s"
-            self._recorder.event("clock_changed", detail=detail, offset_s=stepped_s)
+        turn = self._time.look(now, wall)
+        if turn.stepped_s:
+            log.warning("clock was set", by_s=round(turn.stepped_s, 3))
+            self._recorder.restamp(turn.stepped_s)
+            if turn.was is ClockState.UNKNOWN:
+                self._uplink.started += turn.stepped_s
+            detail = f"set by {turn.stepped_s:+.3f} s"
+            self._recorder.event("clock_changed", detail=detail, offset_s=turn.stepped_s)
             # The polls' grid has moved, and perhaps the day.
-            self._poll_at = self._collect_at = self._grid_at = self._clock_at = now
-        if now < self._clock_at:
-            return
-        self._clock_at = now + CLOCK_S
-        state = judge(self._clock, self._floor)
-        if state is not self._clock_state:
-            was, self._clock_state = self._clock_state, state
-            log.warning("clock changed", was=was.value, now=state.value)
-            self._recorder.event("clock_changed", detail=f"from {was} to {state}")
+            self._poll_at = self._collect_at = self._grid_at = now
+        if turn.now is not turn.was:
+            log.warning("clock changed", was=turn.was.value, now=turn.now.value)
+            self._recorder.event("clock_changed", detail=f"from {turn.was} to {turn.now}")
 
     def _tell_how_it_began(self) -> None:
         began = self._database.started
@@ -367,7 +360,7 @@ class Core:
             software=SOFTWARE,
             at=wall,
             started=self._uplink.started,
-            clock=self._clock_state.value,
+            clock=self._time.state.value,
             epoch=self._database.epoch,
             readings_taken=self._recorder.taken,
             messages_stored=self._recorder.stored,

@@ -118,10 +118,8 @@ def test_the_grid_has_the_registers_that_are_polled_or_else_one(tmp_path: Path) 
     (tmp_path / "gateway.toml").write_text(text.replace("grid_minutes = 0", "grid_minutes = 30"))
     assert [meter.grid for meter in load(tmp_path / "gateway.toml").meters] == [both[:1]] * 2
     (tmp_path / "gateway.toml").write_text(text.replace("grid_minutes = 0", "grid_minutes = 20"))
-    assert problems(tmp_path / "gateway.toml") == [
-        "collection.grid_minutes: found 20;"
-        " write 15, 30 or 60: minutes between two moments of the grid; 0 for no grid"
-    ]
+    [told] = problems(tmp_path / "gateway.toml")
+    assert told.startswith("collection.grid_minutes: found 20; write 15, 30 or 60: minutes")
 
 
 def test_a_guard_time_of_zero_is_not_the_profiles(tmp_path: Path) -> None:

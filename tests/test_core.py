@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.core import CLOCK_S, FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
+from gateway.core import FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
 from gateway.events import Crashed, Fault, Heartbeat, PortChanged
 from gateway.store.commands import Commands
 from gateway.store.faults import DiskFullError, LockedError, StoreIOError
 from gateway.store.learned import Learned, Refused
 from gateway.store.outbox import Lane
+from gateway.timekeeping import JUDGED_EVERY_S
 from tests.rooms import Gateway, done, good, missed, read_command, refusal, write_config
 from tests.world import START, SimClock
 
@@ -177,9 +178,9 @@ def changes(gateway: Gateway) -> list[str]:
 
 def test_what_the_clock_is_worth_is_judged_again_and_told(gateway: Gateway) -> None:
     gateway.clock.synced = False
-    gateway.run(CLOCK_S + 6)
+    gateway.run(JUDGED_EVERY_S + 6)
     gateway.clock.synced = True
-    gateway.run(CLOCK_S + 6)
+    gateway.run(JUDGED_EVERY_S + 6)
 
     assert changes(gateway) == ["from trusted to holdover", "from holdover to trusted"]
 

@@ -38,6 +38,11 @@ class SimClock:
 
     def __init__(self, now: float = START) -> None:
         self._offset, self._monotonic, self.synced = now, 0.0, True
+        self._began = now
+
+    def true(self) -> float:
+        """What the time really is, whatever the clock was set to."""
+        return self._began + self._monotonic
 
     def now(self) -> float:
         return self._offset + self._monotonic
@@ -203,7 +208,7 @@ class Wire:
     def _transmit(self, act: Transmit) -> None:
         settings, clock = act.settings, self._world.clock
         spent_s = len(act.data) * settings.character_s
-        answers = self.pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
+        answers = self.pair.hear(act.data, clock.true() + spent_s, settings.baud, settings.parity)
         for delay_s, data in answers:
             ends_s = spent_s + delay_s + len(data) * settings.character_s
             self._world.later(ends_s, partial(self.step, data))

@@ -184,8 +184,8 @@ class Event(Message):
     line: Line | None = None
     offset_s: Offset | None = Field(
         None,
-        description="clock_changed: by how much our clock was set; add it to what was taken before"
-        " to re-stamp that. clock_offset: how far the meter's clock is ahead.",
+        description="clock_changed: by how much our clock was set."
+        " clock_offset: how far the meter's clock is ahead.",
     )
     detail: Sentence = ""
 
@@ -216,7 +216,34 @@ class StoreNewEpoch(Message):
     reason: Sentence
 
 
-Fact = Event | Shed | StoreNewEpoch
+class Restamp(Message):
+    """Messages that were stamped by a clock that nobody had set."""
+
+    lane: Lane
+    first: Seq
+    last: Seq
+    offset_s: Annotated[
+        Offset,
+        Field(
+            description="Add it to every time in these messages that stands with clock unknown, and"
+            " to the at of results; what is exact in it then is worth holdover."
+        ),
+    ]
+
+
+class ClockFound(Message):
+    """The time is known: what this run of the gateway stamped before can be put right.
+
+    Numbers are those of the envelope's epoch; each range is named once, when its time is known.
+    """
+
+    code: Literal["clock_found"] = "clock_found"
+    at: Instant
+    clock: Clock
+    restamp: tuple[Restamp, ...]
+
+
+Fact = Event | Shed | StoreNewEpoch | ClockFound
 
 
 class Events(Numbered):
