@@ -15,6 +15,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
@@ -102,8 +103,14 @@ class Ledger:
         """The results of each command, by its id, in order of arrival."""
         self.freezes: dict[tuple[str, str], list[dict[str, Any]]] = {}
         """The readings of each daily freeze, by meter and day; one each if all is well."""
+        self.grid: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """The readings of each moment of the grid, by meter and moment; one each if all is well."""
         self.completeness: dict[str, list[dict[str, Any]]] = {}
         """What was said of each day's freezes, in order of arrival."""
+        self.restamps: list[tuple[Key, range, float]] = []
+        """The numbers that were stamped by an unknown clock, and what to add to their times."""
+        self._unstamped: deque[tuple[Key, int, dict[str, Any]]] = deque(maxlen=ARRIVALS_MAX)
+        """Readings with such a time, and whose they are."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -118,6 +125,15 @@ class Ledger:
     def missing(self, key: Key) -> list[int]:
         """The numbers of a lane that should have come by now."""
         return list(self.lanes[key].missing()) if key in self.lanes else []
+
+    def restamped(self) -> list[dict[str, Any]]:
+        """The readings that came with an unknown time which is known by now, put right."""
+        return [
+            reading | {"taken": _moved(str(reading.get("taken")), offset_s), "clock": "holdover"}
+            for key, seq, reading in self._unstamped
+            for of, numbers, offset_s in self.restamps
+            if of == key and seq in numbers
+        ]
 
     def watermarks(self) -> dict[Key, int]:
         """Up to which number each lane is whole."""
@@ -159,19 +175,15 @@ class Ledger:
         lane.last = max(lane.last, seq)
         lane.advance()
         self.arrivals.append((key, seq))
-        self._book(key, message)
+        self._book(key, seq, message)
         return Taken.NEW
 
-    def _book(self, key: Key, message: dict[str, Any]) -> None:
+    def _book(self, key: Key, seq: int, message: dict[str, Any]) -> None:
         """Keep what a new message says; what is not as the contract has it is passed over."""
         for reading in _tables(message.get("readings")):
-            self._readings += 1
-            frozen = reading.get("frozen")
-            if isinstance(frozen, dict):
-                key_of = (str(reading.get("meter")), str(frozen.get("day")))
-                self.freezes.setdefault(key_of, []).append(reading)
-            else:
-                self._keep(reading)
+            if reading.get("clock") == "unknown":
+                self._unstamped.append((key, seq, reading))
+            self._book_reading(reading)
         if "rate_read" in message:
             self.completeness.setdefault(str(message.get("day")), []).append(message)
         event = message.get("event")
@@ -179,8 +191,22 @@ class Ledger:
             self.events.append(event)
             if event.get("code") == "shed":
                 self._strike(key, event)
+            for one in _tables(event.get("restamp")):
+                self._put_right(key, one)
         if isinstance(message.get("id"), str):
             self.results.setdefault(message["id"], []).append(message)
+
+    def _book_reading(self, reading: dict[str, Any]) -> None:
+        self._readings += 1
+        frozen, grid = reading.get("frozen"), reading.get("grid")
+        if isinstance(grid, dict):
+            moment = (str(reading.get("meter")), str(grid.get("at")))
+            self.grid.setdefault(moment, []).append(reading)
+        if isinstance(frozen, dict):
+            key_of = (str(reading.get("meter")), str(frozen.get("day")))
+            self.freezes.setdefault(key_of, []).append(reading)
+        elif not isinstance(grid, dict) or grid.get("source") == "live":
+            self._keep(reading)
 
     def _keep(self, reading: dict[str, Any]) -> None:
         """A reading that comes late does not replace a newer value."""
@@ -198,6 +224,15 @@ class Ledger:
             before | values if newer else values | before,
         )
 
+    def _put_right(self, key: Key, one: dict[str, Any]) -> None:
+        """Numbers whose times are known now."""
+        try:
+            numbers = range(int(one["first"]), int(one["last"]) + 1)
+            of = Key(key.gateway, key.epoch, str(one["lane"]))
+            self.restamps.append((of, numbers, float(one["offset_s"])))
+        except (KeyError, TypeError, ValueError):
+            return
+
     def _strike(self, key: Key, event: dict[str, Any]) -> None:
         """Numbers that the gateway says will not come."""
         first, last, name = event.get("first"), event.get("last"), event.get("lane")
@@ -212,6 +247,11 @@ class Ledger:
 def _key(gateway: str, message: dict[str, Any]) -> Key | None:
     epoch, lane = message.get("epoch"), message.get("lane")
     return Key(gateway, epoch, lane) if isinstance(epoch, str) and isinstance(lane, str) else None
+
+
+def _moved(taken: str, seconds: float) -> str:
+    moment = datetime.fromisoformat(taken) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _tables(value: object) -> list[dict[str, Any]]:

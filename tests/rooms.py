@@ -50,6 +50,7 @@ profiles = "{METERS}"
 run_directory = "run"
 [collection]
 backfill_days = 1
+grid_minutes = 0
 [store]
 directory = "store"
 {store}

@@ -166,6 +166,10 @@ class Polling:
         """Whether the meter refuses all of ``points`` for good."""
         return not self._plan(self._meters[asset], tuple(points))
 
+    def refuse(self, asset: str, key: str) -> None:
+        """The meter refused something for good that somebody else had planned."""
+        self._meters[asset].refused.add(key)
+
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
         return asset in self._meters
