@@ -45,6 +45,8 @@ WITHIN_S = 60.0
 WAIT_S = 30.0
 """So long the poll of a moment is waited for."""
 CURVE_WITHIN_S = 1800.0
+LOOK_FIRST_S = 1.0
+"""How often it is asked whether all meters had their first poll."""
 ODD_MAX = 3
 """So often a meter may have no record of a moment until it counts as having none."""
 
@@ -136,6 +138,8 @@ class Grid:
             self._new_day(day_of(wall, self._zone))
         next_at = self._live(now, wall)
         silent, polling = self._polling.silent, self._polling
+        if polling.first_round(now):
+            return min(next_at, now + LOOK_FIRST_S)
         for ask in self._curves.due(now, wall, silent, lambda meter: self.offset_s(meter) or 0.0):
             meter = self._meters[ask.meter]
             plan = curve.plan(meter, ask.gap, self._zone, doubt=self._doubt(ask).refused)
