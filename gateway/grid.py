@@ -9,8 +9,9 @@ what is there is kept in the transaction that stores the message.
 A load curve is believed when its registers run on, and fit what was read live; else it is read a
 second time, and marked as suspect if it says the same.  A meter without one is remembered for it.
 
-Not supported: the hour that comes twice when the clocks go back (one of the two is absent), load
-curves of Modbus and DL/T 645-1997 meters.
+Not supported: the hour that comes twice when the clocks go back (of load curves only one is read),
+load curves of Modbus and DL/T 645-1997 meters, and a clock of ours that ran ahead: moments it had
+already given are not given again when it is set back.
 
 Used by the core alone.
 """
