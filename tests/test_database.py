@@ -436,16 +436,22 @@ def test_the_first_migration_is_never_edited(path: Path, open_it: Open, tmp_path
     assert made == before
 
 
+def so_far() -> Migrations:
+    """Every migration there is, in a set of its own."""
+    same = Migrations("taiqu")
+    for one in migrations.pending(sqlite_utils.Database(memory=True)):
+        same(name=one.name)(one.fn)
+    return same
+
+
 def test_a_later_migration_keeps_what_is_there(
     path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = open_it()
     add(store, Lane.LIVE, 2)
     store.close()
-    later = Migrations("taiqu")
-    later(name="m001_begin")(schema.m001_begin)
-    later(name="m002_freezes")(schema.m002_freezes)
-    later(name="m003_later")(lambda db: db.execute("alter table learned add column more text"))
+    later = so_far()
+    later(name="later")(lambda db: db.execute("alter table learned add column more text"))
     monkeypatch.setattr(schema, "migrations", later)
 
     store = open_it()
@@ -459,15 +465,13 @@ def test_a_migration_that_fails_leaves_the_old_file(
     path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_it().close()
-    later = Migrations("taiqu")
-    later(name="m001_begin")(schema.m001_begin)
-    later(name="m002_freezes")(schema.m002_freezes)
+    later = so_far()
 
     def broken(db: sqlite_utils.Database) -> None:
         db.execute("drop table learned")
         raise KeyError
 
-    later(name="m003_broken")(broken)
+    later(name="broken")(broken)
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations", later)
         with pytest.raises(KeyError):
