@@ -37,6 +37,8 @@ from gateway.store.readings import Freeze, Gap, MeterClock, Quality, Readings
 WITHIN_S = 1800.0
 """A freeze that was not read by then is planned anew."""
 GUARD_S = 600.0
+LOOK_FIRST_S = 1.0
+"""How often it is asked whether all meters had their first poll."""
 ODD_MAX = 3
 """So often an earlier day may answer with another day's freeze until it counts as having none."""
 KEPT_MAX = 62
@@ -116,6 +118,8 @@ class Collector:
             return now + LOOK_S
         if not self._begun:
             self._begin(now, wall)
+        if self._polling.first_round(now):
+            return now + LOOK_FIRST_S
         trusted = state is ClockState.TRUSTED
         silent = self._polling.silent
         # Nobody is asked over midnight, when the newest freeze becomes the second newest.

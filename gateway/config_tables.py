@@ -128,6 +128,9 @@ class MqttTable(Table):
     confirm: Literal["broker", "head_end"] = Field(
         "broker", description='"broker" (PUBACK) or "head_end" (watermarks on the topic acks)'
     )
+    history_kib_s: int = Field(
+        0, ge=0, le=1024, description="KiB a second for what comes late, 1 to 1024; 0: no limit"
+    )
 
 
 class KeysTable(Table):

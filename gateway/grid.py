@@ -9,8 +9,9 @@ what is there is kept in the transaction that stores the message.
 A load curve is believed when its registers run on, and fit what was read live; else it is read a
 second time, and marked as suspect if it says the same.  A meter without one is remembered for it.
 
-Not supported: the hour that comes twice when the clocks go back (one of the two is absent), load
-curves of Modbus and DL/T 645-1997 meters.
+Not supported: the hour that comes twice when the clocks go back (of load curves only one is read),
+load curves of Modbus and DL/T 645-1997 meters, and a clock of ours that ran ahead: moments it had
+already given are not given again when it is set back.
 
 Used by the core alone.
 """
@@ -45,6 +46,8 @@ WITHIN_S = 60.0
 WAIT_S = 30.0
 """So long the poll of a moment is waited for."""
 CURVE_WITHIN_S = 1800.0
+LOOK_FIRST_S = 1.0
+"""How often it is asked whether all meters had their first poll."""
 ODD_MAX = 3
 """So often a meter may have no record of a moment until it counts as having none."""
 
@@ -136,6 +139,8 @@ class Grid:
             self._new_day(day_of(wall, self._zone))
         next_at = self._live(now, wall)
         silent, polling = self._polling.silent, self._polling
+        if polling.first_round(now):
+            return min(next_at, now + LOOK_FIRST_S)
         for ask in self._curves.due(now, wall, silent, lambda meter: self.offset_s(meter) or 0.0):
             meter = self._meters[ask.meter]
             plan = curve.plan(meter, ask.gap, self._zone, doubt=self._doubt(ask).refused)

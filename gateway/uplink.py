@@ -76,7 +76,9 @@ class Uplink:
         self.delivered = 0
         """Messages that the broker's word made delivered since the start."""
         settings = DeliverySettings(
-            brokers=config.mqtt.brokers, confirm=Confirm(config.mqtt.confirm)
+            brokers=config.mqtt.brokers,
+            confirm=Confirm(config.mqtt.confirm),
+            history_bytes_per_s=config.mqtt.history_kib_s * 1024 or None,
         )
         self.delivery: Delivery[Message] = Delivery(settings, random)
         self._link = connect(contract.encode(self._status("offline", "connection lost")))

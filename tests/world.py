@@ -31,6 +31,8 @@ from simulators.line import Pair
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
 LATENCY_S = 0.04
+CHUNK_BYTES = 40
+"""A long reply comes in pieces, as a port hands it over; most come in one."""
 
 
 class SimClock:
@@ -210,8 +212,10 @@ class Wire:
         spent_s = len(act.data) * settings.character_s
         answers = self.pair.hear(act.data, clock.true() + spent_s, settings.baud, settings.parity)
         for delay_s, data in answers:
-            ends_s = spent_s + delay_s + len(data) * settings.character_s
-            self._world.later(ends_s, partial(self.step, data))
+            for at in range(0, len(data), CHUNK_BYTES):
+                piece = data[at : at + CHUNK_BYTES]
+                ends_s = spent_s + delay_s + (at + len(piece)) * settings.character_s
+                self._world.later(ends_s, partial(self.step, piece))
 
 
 class World:
