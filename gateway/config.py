@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
 from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
     GatewayTable,
+    KeysTable,
     LineTable,
     MeterTable,
     MqttTable,
@@ -22,6 +24,8 @@ from gateway.config_tables import (
     as_fraction,
 )
 from gateway.events import PortSettings
+from gateway.keys import load_keys
+from gateway.north.signatures import NO_KEYS, Keys
 from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
 
@@ -29,6 +33,10 @@ __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "S
 
 MAX_KW = 100
 """More than any meter without transformers in front of it can measure: three phases of 100 A."""
+_TABLES = (
+    *("gateway", "store", "collection", "mqtt", "keys", "prepayment"),
+    *("policy", "voucher_key", "line", "meter"),
+)
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -65,7 +73,11 @@ class Config:
     lines: tuple[LineTable, ...]
     meters: tuple[MeterConfig, ...]
     digest: str
-    """SHA-256 of the file, shortened: the head-end sees when it changed."""
+    """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
+    keys: Keys = NO_KEYS
+    """Whose signatures count."""
+    prepayment: Prepayment | None = None
+    """All about money; None: no balance is kept here."""
 
     @property
     def store_directory(self) -> Path:
@@ -89,11 +101,14 @@ def load(path: Path) -> Config:
     """
     reader = Reader(path)
     data = reader.toml()
-    reader.no_others(data, ("gateway", "store", "collection", "mqtt", "line", "meter"))
+    reader.no_others(data, _TABLES)
     gateway = reader.table(GatewayTable, data, "gateway")
     store = reader.table(StoreTable, data, "store")
     collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
+    key_file = reader.table(KeysTable, data, "keys")
+    keys, key_bytes = _keys(reader, key_file.file if key_file else "")
+    prepayment = read_prepayment(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -106,10 +121,30 @@ def load(path: Path) -> Config:
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
-    digest = hashlib.sha256(reader.raw).hexdigest()[:16]
+    digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
-        path, gateway, store, collection, mqtt, tuple(line for _, line in lines), meters, digest
+        path,
+        gateway,
+        store,
+        collection,
+        mqtt,
+        tuple(line for _, line in lines),
+        meters,
+        digest,
+        keys,
+        prepayment,
     )
+
+
+def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
+    """The keys in the file that the configuration names; its problems are the configuration's."""
+    if not file:
+        return NO_KEYS, b""
+    try:
+        return load_keys(reader.path.parent / file)
+    except ConfigError as error:
+        reader.problems += error.problems
+        return NO_KEYS, b""
 
 
 def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:

@@ -3,7 +3,6 @@
 A problem names the file, the place in it, what was found and what to write instead.
 """
 
-import difflib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,19 +10,16 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from gateway.acquisition.ports import parse_port
 from gateway.config_tables import GatewayTable, LineTable, MeterTable, MqttTable, Table
+from gateway.explain import did_you_mean, explain
 from gateway.north.broker import broker_problem
 from protocols.profile import Profile, ProfileError
 from protocols.profile import load as load_profile
 
 T = TypeVar("T", bound=Table)
-
-SHOWN_MAX = 120
-"""Characters of a wrong value that a message repeats."""
 
 
 class ConfigError(Exception):
@@ -67,7 +63,7 @@ class Reader:
         """There are no tables but the known ones."""
         for key in data:
             if key not in known:
-                self.say(f"[{key}]", f"unknown table; {_did_you_mean(key, known)}")
+                self.say(f"[{key}]", f"unknown table; {did_you_mean(key, known)}")
 
     def table(self, model: type[T], data: dict[str, object], key: str) -> T | None:
         """The table ``[key]``, or None if it is missing or wrong."""
@@ -96,7 +92,7 @@ class Reader:
             return model.model_validate(found)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                self.say(*_explain(model, detail, where))
+                self.say(*explain(model, detail, where))
         return None
 
     def check_timezone(self, gateway: GatewayTable) -> None:
@@ -146,7 +142,7 @@ class Reader:
         for name in dict.fromkeys(table.profile for _, table in tables):
             if name not in known:
                 where = next(f"meter[{n}].profile" for n, row in tables if row.profile == name)
-                hint = _did_you_mean(name, known)
+                hint = did_you_mean(name, known)
                 self.say(where, f"found {name!r}: no such file in {folder}; {hint}")
                 continue
             try:
@@ -201,7 +197,7 @@ class Reader:
         )
         for n, table in tables:
             if table.line not in names and "line" not in self.broken:
-                hint = _did_you_mean(table.line, names)
+                hint = did_you_mean(table.line, names)
                 self.say(f"meter[{n}].line", f"found {table.line!r}: no such line; {hint}")
             profile = profiles.get(table.profile)
             if profile is None:
@@ -209,7 +205,7 @@ class Reader:
             if problem := profile.check_address(table.address):
                 self.say(f"meter[{n}].address", f"found {table.address!r}: {problem}")
             for point in profile.unknown(table.points):
-                hint = _did_you_mean(point, profile.points)
+                hint = did_you_mean(point, profile.points)
                 self.say(
                     f"meter[{n}].points",
                     f"found {point!r}: {table.profile} has no such point; {hint}",
@@ -231,44 +227,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def _shown(found: object) -> str:
-    """What was found, in a line."""
-    try:
-        text = repr(found)
-    except (RecursionError, ValueError):
-        return f"a {type(found).__name__} too large to show"
-    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
-
-
-def _did_you_mean(found: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(found, known, 1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known: " + (", ".join(sorted(known)[:12]) or "none")
-
-
-def _explain(model: type[BaseModel], detail: ErrorDetails, where: str) -> tuple[str, str]:
-    """One validation error as (place, what was found and what to write)."""
-    keys = [key for key in detail["loc"] if key in model.model_fields or isinstance(key, int)]
-    place = where + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    if detail["type"] == "extra_forbidden":
-        key = str(detail["loc"][-1])
-        return f"{where}.{key}", f"unknown key; {_did_you_mean(key, tuple(model.model_fields))}"
-    if not keys:
-        return (
-            where,
-            f"found {_shown(detail['input'])}; write a table with {', '.join(model.model_fields)}",
-        )
-    write = _description(model, str(keys[0]))
-    if detail["type"] == "missing":
-        return place, f"missing; write {write}"
-    return place, f"found {_shown(detail['input'])}; write {write}"
-
-
-def _description(model: type[BaseModel], key: str) -> str:
-    info = model.model_fields[key]
-    return info.description or next(
-        (part.description for part in info.metadata if getattr(part, "description", None)), key
-    )

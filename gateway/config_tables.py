@@ -124,6 +124,12 @@ class MqttTable(Table):
     )
 
 
+class KeysTable(Table):
+    """``[keys]``: whose signatures count; needed for orders about money."""
+
+    file: FileName = Field("", description="the key file, like keys.toml; see gateway/keys.py")
+
+
 class LineTable(Table):
     """``[[line]]``: one RS-485 pair, or one Modbus TCP address."""
 

@@ -8,6 +8,7 @@ No thread, port, socket or clock of its own: they come in as arguments, so the s
 daemon and on simulated time.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
@@ -33,8 +34,10 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
+from gateway.letters import LOOK_S, Letters, Local
 from gateway.livestate import LaneState, State
 from gateway.north import contract
+from gateway.north.commands import Judge
 from gateway.orders import Orders
 from gateway.overview import Overview
 from gateway.recorder import Recorder
@@ -81,11 +84,12 @@ class Core:
         clock: Clock,
         random: Random,
         show: Callable[[State], None],
+        local: Local | None = None,
     ) -> None:
         """Take the parts.
 
         ``lines`` takes jobs, by the line's name; ``connect`` makes the connection, given the will;
-        ``show`` publishes the live state.
+        ``show`` publishes the live state; ``local`` is what this machine has beyond that.
         """
         self._config = config
         self._database = database
@@ -107,28 +111,39 @@ class Core:
         state = self._judged
         self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
         self._commands = Commands(database)
-        self._uplink = Uplink(
-            config, self._outbox, self._commands, self._recorder, connect, clock, state, random
-        )
-        self._orders = Orders(
-            name,
-            self._commands,
-            self._outbox,
-            self._polling,
-            self._recorder,
-            self._uplink.delivery,
-            self._submit,
-        )
+        self._begin_to_talk(connect, random, local or Local())
         self._begin_to_collect(random)
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
         self._collect_at = self._poll_at = self._show_at = self._send_at = now
+        self._letters_at = now if self._letters else math.inf
         self._flush_at = now + config.store.group_commit_s
         self._housekeeping_at = now + HOUSEKEEPING_S
         self._floor_at = self._forget_at = now
         self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
         self._tell_how_it_began()
+
+    def _begin_to_talk(
+        self, connect: Callable[[bytes], LinkDoor], random: Random, local: Local
+    ) -> None:
+        recorder, outbox, commands = self._recorder, self._outbox, self._commands
+        clock, state = self._clock, self._judged
+        self._uplink = Uplink(
+            self._config, outbox, commands, recorder, connect, clock, state, random
+        )
+        self._uplink.signing_key = local.signer.public() if local.signer else None
+        self._orders = Orders(
+            Judge(self._config.gateway.name, self._config.keys),
+            commands,
+            outbox,
+            self._polling,
+            recorder,
+            self._uplink.delivery,
+            self._submit,
+        )
+        box = local.letterbox
+        self._letters = box and Letters(box, self._orders, recorder, clock.monotonic())
 
     def _begin_to_collect(self, random: Random) -> None:
         meters = self._config.meters
@@ -180,6 +195,11 @@ class Core:
             self._poll_at = self._polling.next_due(now, wall)
         if now >= self._collect_at:
             self._collect_at = self._collector.tick(now, wall)
+        if self._letters and now >= self._letters_at:
+            self._letters_at = now + LOOK_S
+            trusted = self._clock_state is ClockState.TRUSTED
+            if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
+                self._send_at = now
         if now >= self._flush_at:
             self._flush(now)
         if now >= self._housekeeping_at:
@@ -191,7 +211,8 @@ class Core:
         if now >= self._show_at:
             self._show_at = now + SHOW_S
             self._show(self._state(now, wall))
-        return min(self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
+        due = (self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
+        return min(*due, self._letters_at)
 
     def alive(self, now: float) -> bool:
         """Whether every line's thread has been heard of lately."""

@@ -33,10 +33,14 @@ from gateway.clock import SystemClock
 from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
 from gateway.core import Core
 from gateway.events import Event, Job
+from gateway.keys import KeyFileError, own_key
+from gateway.letters import Local
 from gateway.north.broker import LinkSettings
 from gateway.north.mqtt import Link
+from gateway.north.signatures import Signer
 from gateway.store.database import open_store
 from gateway.store.faults import StoreError, os_faults
+from gateway.store.letterbox import DIRECTORY, Letterbox
 
 log = structlog.get_logger()
 
@@ -104,12 +108,16 @@ class Daemon:
         config = self._config
         with os_faults(config.store_directory):
             config.store_directory.mkdir(parents=True, exist_ok=True)
-        with open_store(
-            config.store_directory / "taiqu.db",
-            self._clock.now,
-            secrets.token_bytes,
-            ballast_bytes=config.store.ballast_mib * MIB,
-        ) as database:
+        letterbox = Letterbox(config.store_directory / DIRECTORY)
+        with (
+            contextlib.closing(letterbox),
+            open_store(
+                config.store_directory / "taiqu.db",
+                self._clock.now,
+                secrets.token_bytes,
+                ballast_bytes=config.store.ballast_mib * MIB,
+            ) as database,
+        ):
             core = Core(
                 config,
                 database,
@@ -118,6 +126,7 @@ class Daemon:
                 clock=self._clock,
                 random=self._random,
                 show=livestate.Window(config.run_directory).show,
+                local=Local(letterbox, self._signer()),
             )
             log.info(
                 "gateway started",
@@ -185,6 +194,18 @@ class Daemon:
         thread.start()
         self._threads.append(thread)
         return jobs.put_nowait
+
+    def _signer(self) -> Signer | None:
+        """The gateway's own key, where signatures are used at all: it costs 10 MB of memory."""
+        config = self._config
+        if not config.keys.of:
+            return None
+        try:
+            return own_key(config.store_directory / "gateway.key", config.gateway.name)
+        except KeyFileError as error:
+            # An unsigned digest is a smaller loss than a gateway that does not run.
+            log.error("the gateway's own key cannot be used", reason=str(error))
+            return None
 
     def _link(self, will: bytes) -> Link:
         name = self._config.gateway.name

@@ -1,25 +1,32 @@
-"""What the head-end asks of us: from the arrived bytes to the stored answer.
+"""What the head-end or a technician asks of us: from the arrived bytes to the stored answer.
 
 A command is remembered, carried out and answered in one transaction, and acknowledged to the broker
 only after it; so whatever is cut short is either not there, and comes again, or there as a whole.
 The same command gets the same answer for ever.  A refusal changes nothing, so it waits for the next
-group commit: a stranger who sends rubbish must not wear out the flash.
+group commit: a stranger who sends rubbish must not wear out the flash.  Only whoever may write into
+the letterbox has refusals remembered, too: there he reads the answer.
+
+What is about money is the cashier's (``Cashier``): carried out within the same transaction.
 
 Used by the core alone.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import structlog
 
 from gateway.acquisition.polling import Found, Polling, Reading
 from gateway.events import Arrived, Job, JobDone
 from gateway.north import contract
-from gateway.north.commands import Refusal, Valid, judge
+from gateway.north.commands import ROLES, Judge, Refusal, Valid
+from gateway.north.commands import digest as digest_of
 from gateway.north.delivery import Delivery
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands, Known, Result
+from gateway.store.letterbox import Letter
 from gateway.store.outbox import Lane, Message, Outbox, RangeError
 from protocols.base import Quality
 
@@ -29,8 +36,36 @@ READS_MAX = 32
 REFUSALS_PER_MINUTE = 20
 """More are neither answered nor reported."""
 REASON_MAX = 500
+LETTERBOX = "letterbox"
+"""The issuer of letters that are refused: what they say of themselves is not believed."""
+
+MONEY_FOR_EVER = frozenset((*ROLES, "voucher"))
+"""Orders that are never forgotten: repeated after ten years they are still the same."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order."""
+
+    stage: Literal["accepted", "confirmed", "failed", "refused"]
+    """``accepted``: more will follow."""
+    reason: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+    """The answer; must be JSON."""
+
+
+class Cashier(Protocol):
+    """Who carries out the orders about money."""
+
+    def execute(self, command: contract.Command, by: str, wall: float) -> Outcome:
+        """Carry out ``command.command``, inside the transaction that remembers it.
+
+        Refused is an outcome, and changes nothing.  Nothing may be remembered in memory that the
+        transaction, should it fail, would make untrue.  ``by`` says in words who answers for the
+        order, ``wall`` is Unix time.
+        """
 
 
 class Orders:
@@ -38,7 +73,7 @@ class Orders:
 
     def __init__(
         self,
-        gateway: str,
+        judge: Judge,
         commands: Commands,
         outbox: Outbox,
         polling: Polling,
@@ -46,7 +81,8 @@ class Orders:
         delivery: Delivery[Message],
         submit: Callable[[str, Job], None],
     ) -> None:
-        self._gateway = gateway
+        self._judge = judge
+        self._gateway = judge.gateway
         self._commands = commands
         self._outbox = outbox
         self._polling = polling
@@ -57,6 +93,8 @@ class Orders:
         """By job: the command that waits for it, and the points it asked for."""
         self._refusals = 0
         self._minute = 0
+        self.cashier: Cashier | None = None
+        """Given by the core where prepayment is configured."""
         self.settled = 0
         """Messages that a watermark settled since the start."""
 
@@ -69,7 +107,9 @@ class Orders:
         self, event: Arrived, now: float, wall: float, *, trusted: bool, live: bool
     ) -> None:
         """Act on a message.  When this returns, its effect is on flash, or it has none."""
-        verdict = judge(event.topic, event.payload, event.retained, self._gateway, wall, trusted)
+        verdict = self._judge.message(
+            event.topic, event.payload, wall, retained=event.retained, trusted=trusted
+        )
         match verdict:
             case Refusal(id=str(id_), digest=digest) if digest:
                 self._late(id_, digest, verdict, wall)
@@ -77,8 +117,39 @@ class Orders:
                 self._refuse(verdict, wall)
             case contract.Ack():
                 self._settle(verdict, now, wall, live=live)
-            case Valid(command, digest):
-                self._take(command, digest, now, wall, live=live)
+            case Valid():
+                self._take(verdict, now, wall, live=live)
+
+    def letter(self, letter: Letter, now: float, wall: float, *, trusted: bool, live: bool) -> None:
+        """Act on a letter.  When this returns, its effect and its answer are on flash.
+
+        One that was taken before has its answer already: nothing happens.
+        """
+        if not contract.is_id(letter.id):
+            self._report("a letter whose id is none", None, wall, "command_refused")
+            return
+        digest = digest_of(letter.what)
+        match self._commands.known(letter.id, digest):
+            case Known.CONFLICT:
+                # Nowhere to put an answer: its writer sees that the id is another's.
+                self._report(_conflict(letter.id).reason, None, wall, "command_refused")
+            case Known.NEW:
+                self._open(letter, digest, now, wall, trusted=trusted, live=live)
+
+    def _open(
+        self, letter: Letter, digest: str, now: float, wall: float, *, trusted: bool, live: bool
+    ) -> None:
+        verdict = self._judge.letter(letter.what, wall, trusted=trusted)
+        if isinstance(verdict, Valid) and verdict.command.id != letter.id:
+            verdict = Refusal(reason="its id is not that of the command in it")
+        if isinstance(verdict, Valid):
+            who = letter.who if verdict.by == verdict.command.issuer else verdict.by
+            self._take(replace(verdict, by=who), now, wall, live=live)
+            return
+        self._report(verdict.reason, letter.id, wall, "command_refused")
+        with self._recorder.commit(now, live=live):
+            self._commands.remember(letter.id, digest, LETTERBOX, wall)
+            self._answer(letter.id, verdict.stage, wall, verdict.reason)
 
     def done(self, event: JobDone, found: list[Found], wall: float) -> bool:
         """A job was done.  True if a command waits for it: its answer goes with the next commit."""
@@ -97,16 +168,17 @@ class Orders:
         self._later(id_, stage, wall, "; ".join(faults), data)
         return True
 
-    def _take(
-        self, command: contract.Command, digest: str, now: float, wall: float, *, live: bool
-    ) -> None:
+    def _take(self, valid: Valid, now: float, wall: float, *, live: bool) -> None:
+        command, digest = valid.command, valid.digest
         if self._commands.known(command.id, digest) is Known.CONFLICT:
             self._refuse(_conflict(command.id), wall)
             return
         read: contract.Read | None = None
+        keep = command.command.name in MONEY_FOR_EVER
         with self._recorder.commit(now, live=live):
-            if self._commands.remember(command.id, digest, command.issuer, wall) is Known.NEW:
-                read = self._begin(command, wall)
+            known = self._commands.remember(command.id, digest, command.issuer, wall, keep=keep)
+            if known is Known.NEW:
+                read = self._begin(command, valid.by, wall)
             else:
                 self._repeat(command.id)
         if read:
@@ -129,7 +201,7 @@ class Orders:
         for result in self._commands.results(id_):
             self._recorder.result(self._message(id_, result))
 
-    def _begin(self, command: contract.Command, wall: float) -> contract.Read | None:
+    def _begin(self, command: contract.Command, by: str, wall: float) -> contract.Read | None:
         """Carry the command out, inside the transaction that remembers it.
 
         Returns the read to begin once that is on flash.
@@ -148,6 +220,32 @@ class Orders:
                     return None
                 self._answer(command.id, "accepted", wall)
                 return read
+            case _:
+                self._execute(command, by, wall)
+                return None
+
+    def _execute(self, command: contract.Command, by: str, wall: float) -> None:
+        """Have the cashier carry out an order about money."""
+        if self.cashier is None:
+            outcome = Outcome("refused", "prepayment is not configured here")
+        else:
+            outcome = self.cashier.execute(command, by, wall)
+        self._answer(command.id, outcome.stage, wall, outcome.reason, outcome.data)
+        if outcome.stage != "refused":
+            return
+        order = command.command
+        at, clock = self._recorder.stamp()
+        self._recorder.fact(
+            contract.MoneyRefused(
+                at=at,
+                clock=clock,
+                command=command.id,
+                name=order.name,
+                account=getattr(order, "account", None),
+                payment=getattr(order, "payment", None),
+                reason=outcome.reason[:REASON_MAX],
+            )
+        )
 
     def _cannot_read(self, meter: str, points: tuple[str, ...]) -> str:
         if not self._polling.knows(meter):
@@ -177,18 +275,22 @@ class Orders:
     def _refuse(
         self, refusal: Refusal, wall: float, code: contract.EventCode = "command_refused"
     ) -> None:
+        if self._report(refusal.reason, refusal.id, wall, code) and refusal.id:
+            result = Result(stage=refusal.stage, reason=refusal.reason, at=wall, final=True)
+            message = self._message(refusal.id, result)
+            self._recorder.later(lambda: self._recorder.result(message))
+
+    def _report(self, reason: str, id_: str | None, wall: float, code: contract.EventCode) -> bool:
+        """Log and report a refusal; False if there were too many of them in this minute."""
         minute = int(wall // 60)
         if minute != self._minute:
             self._minute, self._refusals = minute, 0
         self._refusals += 1
         if self._refusals > REFUSALS_PER_MINUTE:
-            return
-        log.warning("message refused", reason=refusal.reason, command=refusal.id)
-        self._recorder.event(code, detail=refusal.reason)
-        if refusal.id:
-            result = Result(stage=refusal.stage, reason=refusal.reason, at=wall, final=True)
-            message = self._message(refusal.id, result)
-            self._recorder.later(lambda: self._recorder.result(message))
+            return False
+        log.warning("message refused", reason=reason, command=id_)
+        self._recorder.event(code, detail=reason)
+        return True
 
     def _later(
         self,

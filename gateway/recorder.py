@@ -156,6 +156,18 @@ class Recorder:
         """Add a day's completeness: in an action given to ``later``."""
         self._add(Lane.URGENT, "completeness", build)
 
+    def journal(self, build: Build) -> None:
+        """Add transactions of the journal: inside ``commit``, or in an action for ``later``."""
+        self._add(Lane.URGENT, "journal", build)
+
+    def digest(self, build: Build) -> None:
+        """Add a day's digest: inside ``commit``, or in an action for ``later``."""
+        self._add(Lane.URGENT, "digest", build)
+
+    def fact(self, fact: contract.Fact) -> None:
+        """Add an event to what makes it true: inside ``commit``, or in an action for ``later``."""
+        self._add(Lane.URGENT, "events", self._event(fact))
+
     @contextlib.contextmanager
     def commit(self, monotonic_s: float, *, live: bool) -> Iterator[None]:
         """One transaction around the caller's changes; everything that waits goes with it.
@@ -220,7 +232,7 @@ class Recorder:
         )
 
     def _fact(self, fact: contract.Fact) -> None:
-        self.later(lambda: self._add(Lane.URGENT, "events", self._event(fact)))
+        self.later(lambda: self.fact(fact))
 
     def _event(self, fact: contract.Fact) -> Build:
         return lambda seq: contract.Events(

@@ -26,6 +26,8 @@ from gateway.store.outbox import Lane, Message, Outbox
 from protocols.points import point
 
 SOFTWARE = f"taiqu {VERSION}"
+RETAINED = ("digest",)
+"""Numbered messages of which the broker keeps the last one for whoever comes later."""
 
 log = structlog.get_logger()
 
@@ -69,6 +71,8 @@ class Uplink:
         self._clock_state = state
         self.started = clock.now()
         self._told_refused = False
+        self.signing_key: str | None = None
+        """The gateway's public key, told to the head-end; given by the core before it connects."""
         self.delivered = 0
         """Messages that the broker's word made delivered since the start."""
         settings = DeliverySettings(
@@ -163,7 +167,7 @@ class Uplink:
 
     def _publish(self, message: Message) -> int | None:
         name = contract.topic(self._config.gateway.name, message.kind)
-        return self._link.publish(name, message.body)
+        return self._link.publish(name, message.body, retain=message.kind in RETAINED)
 
     def _publish_state(self, kind: str, message: contract.Message) -> None:
         name = contract.topic(self._config.gateway.name, kind)
@@ -200,6 +204,7 @@ class Uplink:
                 for meter in config.meters
             ),
             units={name: known.unit for name in sorted(names) if (known := point(name))},
+            signing_key=self.signing_key,
         )
 
     def _hello(self) -> contract.Hello:
@@ -219,4 +224,5 @@ class Uplink:
             config_hash=self._config.digest,
             lanes=lanes,
             open_commands=tuple(self._commands.open()),
+            signing_key=self.signing_key,
         )

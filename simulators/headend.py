@@ -18,7 +18,18 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from simulators.ledger import Key, Ledger
 
-KINDS = ("readings", "history", "events", "results", "completeness", "status", "inventory", "hello")
+KINDS = (
+    "readings",
+    "history",
+    "events",
+    "results",
+    "completeness",
+    "journal",
+    "digest",
+    "status",
+    "inventory",
+    "hello",
+)
 
 
 class HeadEnd:

@@ -23,6 +23,7 @@ from gateway.events import (
     Outcome,
     Priority,
 )
+from gateway.letters import Local
 from gateway.livestate import State
 from gateway.north.contract import instant
 from gateway.store.database import Database, open_store
@@ -142,8 +143,11 @@ class NotingLink:
 class Gateway:
     """One gateway whose meters, broker and time the test plays."""
 
-    def __init__(self, path: Path, clock: SimClock | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: SimClock | None = None, local: Local | None = None
+    ) -> None:
         self.clock = clock or SimClock()
+        self.local = local
         self.config: Config = load(path)
         self.jobs: list[tuple[str, Job]] = []
         self._beside: list[tuple[str, Job]] = []
@@ -170,6 +174,7 @@ class Gateway:
             clock=self.clock,
             random=random.Random(1),
             show=self.states.append,
+            local=self.local,
         )
 
     def restart(self) -> None:

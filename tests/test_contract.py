@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gateway.north.commands import ROLES
 from gateway.north.contract import (
     Command,
     Events,
@@ -270,4 +271,22 @@ def test_the_same_content_has_one_form(tree: dict[str, object]) -> None:
 
 def test_the_schema_of_commands_names_every_command() -> None:
     schema = Command.model_json_schema()
-    assert schema["properties"]["command"]["discriminator"]["mapping"].keys() == {"read", "resend"}
+    assert schema["properties"]["command"]["discriminator"]["mapping"].keys() == {
+        "read",
+        "resend",
+        "account.open",
+        "account.change",
+        "account.close",
+        "account.swap_meter",
+        "topup",
+        "topup.reverse",
+        "adjust",
+        "tariff.put",
+        "reading.rule",
+        "statement",
+        "reconcile",
+        "journal.resend",
+        "voucher",
+        "emergency",
+    }
+    assert ROLES.keys() < schema["properties"]["command"]["discriminator"]["mapping"].keys()

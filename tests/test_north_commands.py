@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.north.commands import Refusal, Valid, expired, judge
+from gateway.north.commands import Judge, Refusal, Valid, expired
 from gateway.north.contract import Ack, Read, Resend, unix_s
 
 TOPIC, ACKS = "taiqu/v1/gw-1/commands", "taiqu/v1/gw-1/acks"
+JUDGE = Judge("gw-1")
 NOW = unix_s("2026-07-01T12:00:00Z")
 COMMAND: dict[str, object] = {
     "id": "c-1",
@@ -24,7 +25,7 @@ ACK: dict[str, object] = {"epoch": "0123456789abcdef", "lane": "urgent", "upto":
 def judged(
     tree: object, *, topic: str = TOPIC, retained: bool = False, now: float = NOW, sure: bool = True
 ) -> Valid | Ack | Refusal:
-    return judge(topic, json.dumps(tree).encode(), retained, "gw-1", now, sure)
+    return JUDGE.message(topic, json.dumps(tree).encode(), now, retained=retained, trusted=sure)
 
 
 def valid(tree: object) -> Valid:
@@ -48,9 +49,9 @@ def test_commands_and_watermarks() -> None:
 
 
 def test_the_digest_is_of_the_content_not_of_its_spelling() -> None:
-    one = judge(TOPIC, json.dumps(COMMAND).encode(), False, "gw-1", NOW, True)
+    one = judged(COMMAND)
     spelled = json.dumps(dict(reversed(COMMAND.items())), indent=2).replace("c-1", "\\u0063-1")
-    other = judge(TOPIC, spelled.encode(), False, "gw-1", NOW, True)
+    other = JUDGE.message(TOPIC, spelled.encode(), NOW, retained=False, trusted=True)
     assert isinstance(one, Valid)
     assert one == other
 
@@ -136,7 +137,7 @@ NEARLY = st.fixed_dictionaries({}, optional={key: st.just(v) | JSON for key, v i
     topic=st.sampled_from([TOPIC, ACKS]),
 )
 def test_no_bytes_on_earth_raise_anything(payload: bytes, topic: str) -> None:
-    found = judge(topic, payload, False, "gw-1", NOW, True)
+    found = JUDGE.message(topic, payload, NOW, retained=False, trusted=True)
 
     assert isinstance(found, (Valid, Ack, Refusal))
     if isinstance(found, Refusal):

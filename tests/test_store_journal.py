@@ -176,7 +176,8 @@ def test_what_bills_are_made_of_is_append_only(store: Database, table: str) -> N
     post(store, bought())
     with store.transaction():
         store.write(
-            "insert into freeze values ('M1', '2026-01-01', 0.0, 0.0, 'trusted', 'good', '')"
+            "insert into freeze (meter, day, frozen, taken, clock, quality, reason)"
+            " values ('M1', '2026-01-01', 0.0, 0.0, 'trusted', 'good', '')"
         )
         store.write("insert into freeze_value values ('M1', '2026-01-01', 'energy', 1)")
         store.write("insert into tariff_version values ('t', 1, 'd', 'x', '2026-01-01', 0.0)")

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from gateway.north.contract import (
+from gateway.north.contract import FreezeQuality
+from gateway.north.words import (
     Amount,
     Clock,
     Day,
-    FreezeQuality,
     Instant,
     Message,
     Meter,

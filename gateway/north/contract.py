@@ -2,6 +2,8 @@
 
     taiqu/v1/<gateway>/readings, history, events, results    up, numbered, QoS 1
     taiqu/v1/<gateway>/completeness                          up, numbered, daily
+    taiqu/v1/<gateway>/journal                               up, numbered: every transaction
+    taiqu/v1/<gateway>/digest                                up, numbered, daily, retained, signed
     taiqu/v1/<gateway>/status, inventory                     up, retained: how things stand
     taiqu/v1/<gateway>/hello                                 up, after each connect
     taiqu/v1/<gateway>/commands, acks                        down
@@ -13,141 +15,76 @@ gateway's database is new, restored or rolled back: numbering starts again, and 
 Times are UTC, amounts exact decimals as text, absent fields are left out.  A message is complete
 without MQTT 5 properties.
 
-Not supported yet: the topics journal, area and digest; signatures on commands.
+Built of gateway/north/words.py; what is about money stands in contract_money.py (up) and
+contract_orders.py (down).
+
+Not supported yet: the topic area.
 """
 
-import re
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    model_validator,
+from pydantic import Field, JsonValue, model_validator
+
+from gateway.north.contract_money import (
+    AccountEvent,
+    Digest,
+    Journal,
+    LowBalance,
+    MoneyFact,
+    MoneyRefused,
+)
+from gateway.north.contract_orders import MoneyOrder
+from gateway.north.words import (
+    DOWN,
+    VERSION,
+    Address,
+    Amount,
+    Clock,
+    Day,
+    Epoch,
+    GatewayId,
+    Id,
+    Instant,
+    Lane,
+    Line,
+    Message,
+    Meter,
+    Numbered,
+    Offset,
+    Point,
+    PublicKey,
+    Sentence,
+    Seq,
+    Signature,
+    instant,
+    is_id,
+    topic,
+    unix_s,
 )
 
-from gateway.north.strict import ContractError
-
-VERSION = "v1"
-DOWN = ("commands", "acks")
-"""The kinds we subscribe to."""
-_ID = re.compile(r"[A-Za-z0-9-]{1,32}")
-
-
-def topic(gateway: str, kind: str) -> str:
-    """The topic of ``kind`` (``readings``, ``commands`` ...) of one gateway.
-
-    Raises ContractError for an id that could step into another gateway's topics.
-    """
-    if not _ID.fullmatch(gateway):
-        raise ContractError(f"gateway id {gateway[:40]!r}: use 1 to 32 of A-Z a-z 0-9 -")
-    return f"taiqu/{VERSION}/{gateway}/{kind}"
-
-
-def instant(unix_s: float) -> str:
-    """A moment as messages carry it: ``2026-07-01T00:15:02.125Z``."""
-    moment = datetime.fromtimestamp(unix_s, UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def unix_s(moment: str) -> float:
-    """The Unix time of an ``instant``.  Raises ValueError if there is no such day or hour."""
-    return datetime.fromisoformat(moment).timestamp()
-
-
-def _is_real(moment: str) -> str:
-    unix_s(moment)
-    return moment
-
-
-GatewayId = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,32}$"), Field(description="Gateway id.")
+__all__ = [
+    "DOWN",
+    "VERSION",
+    "AccountEvent",
+    "Amount",
+    "Clock",
+    "Day",
+    "Digest",
+    "Id",
+    "Instant",
+    "Journal",
+    "LowBalance",
+    "Message",
+    "Meter",
+    "MoneyRefused",
+    "Numbered",
+    "Offset",
+    "Signature",
+    "instant",
+    "is_id",
+    "topic",
+    "unix_s",
 ]
-Id = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$"),
-    Field(description="Command id, chosen by its issuer; a UUID serves."),
-]
-Epoch = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9a-f]{16}$"),
-    Field(description="64 random bits; new when the database is new, restored or rolled back."),
-]
-Lane = Annotated[
-    Literal["urgent", "live", "history"],
-    Field(description="Each lane is numbered by itself; urgent goes first, history last."),
-]
-Seq = Annotated[
-    int, Field(ge=1, le=2**53 - 1, description="Number in its lane and epoch, without gaps.")
-]
-Instant = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$"
-    ),
-    AfterValidator(_is_real),
-    Field(description="UTC, ISO 8601, as in 2026-07-01T00:15:02.125Z."),
-]
-Clock = Annotated[
-    Literal["trusted", "holdover", "unknown"],
-    Field(description="The gateway's clock: synchronised; not now but plausible; certainly wrong."),
-]
-Meter = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=64),
-    Field(description="Asset number (资产编号) of the meter."),
-]
-Address = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=32),
-    Field(description="The meter's address on its line (通信地址)."),
-]
-Line = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=32),
-    Field(description="Name of the RS-485 line (485 总线)."),
-]
-Point = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$"),
-    Field(description="Name of the point (数据项); one name has one unit."),
-]
-Amount = Annotated[
-    str,
-    StringConstraints(max_length=128),
-    Field(description="Exact decimal as text in the point's unit; text where it has none."),
-]
-Day = Annotated[
-    str,
-    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
-    Field(description="A local day of the area, as in 2026-07-01."),
-]
-Offset = Annotated[
-    str,
-    StringConstraints(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,3})?$"),
-    Field(description="Seconds, exact decimal as text; positive is ahead."),
-]
-Sentence = Annotated[str, StringConstraints(max_length=500)]
-
-
-class Message(BaseModel):
-    """What all messages share: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Numbered(Message):
-    """The envelope of what must arrive: numbered in the transaction that made it true."""
-
-    gateway: GatewayId
-    epoch: Epoch
-    lane: Lane
-    seq: Seq
-
 
 # --- up, numbered ---------------------------------------------------------------------------------
 
@@ -203,12 +140,18 @@ EventCode = Literal[
     "clock_offset",
     "reading_suspect",
     "freeze_suspect",
+    "reading_kept_out",
+    "books_differ",
+    "charges_differ",
+    "journal_damaged",
     "disk_full",
     "disk_restored",
     "taken_over",
     "message_parked",
     "command_refused",
     "ack_refused",
+    "letterbox_set_aside",
+    "letterbox_unusable",
 ]
 
 
@@ -254,7 +197,7 @@ class StoreNewEpoch(Message):
     reason: Sentence
 
 
-Fact = Event | Shed | StoreNewEpoch
+Fact = Event | Shed | StoreNewEpoch | MoneyFact
 
 
 class Events(Numbered):
@@ -308,6 +251,7 @@ class Inventory(Message):
     lines: tuple[Line, ...]
     meters: tuple[InventoryMeter, ...]
     units: dict[Point, str] = Field(description="Unit of each point of these meters; may be empty.")
+    signing_key: PublicKey | None = None
 
 
 class Marks(Message):
@@ -331,6 +275,7 @@ class Hello(Message):
     config_hash: str
     lanes: dict[Lane, Marks]
     open_commands: tuple[Id, ...] = Field((), description="Without a final result yet.")
+    signing_key: PublicKey | None = None
 
 
 # --- down -----------------------------------------------------------------------------------------
@@ -359,6 +304,9 @@ class Read(Message):
     points: tuple[Point, ...] = Field(min_length=1, max_length=64)
 
 
+Order = Resend | Read | MoneyOrder
+
+
 class Command(Message):
     """A command (命令).  The same id with the same content gets the same answer, for ever."""
 
@@ -367,7 +315,10 @@ class Command(Message):
     issuer: Annotated[Id, Field(description="Who wants it.")]
     issued: Instant
     not_after: Annotated[Instant, Field(description="Expired after this moment.")]
-    command: Annotated[Resend | Read, Field(discriminator="name")]
+    command: Annotated[Order, Field(discriminator="name")]
+    signature: Signature | None = Field(
+        None, description="Needed where money, accounts or tariffs change; see the command's role."
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> "Command":

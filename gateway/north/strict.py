@@ -52,14 +52,25 @@ def canonical(payload: bytes) -> bytes:
         )
         if not isinstance(tree, dict):
             raise ContractError("not a JSON object; send {...}")
-        text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode()
+        return _form(tree)
     except UnicodeDecodeError as error:
         raise ContractError(f"not UTF-8 at byte {error.start}") from error
     except UnicodeEncodeError as error:
         raise ContractError("a text holds half a surrogate pair") from error
     except json.JSONDecodeError as error:
         raise ContractError(f"not JSON: {error.msg} at character {error.pos}") from error
+
+
+def without(whole: bytes, key: str) -> bytes:
+    """``whole``, which is canonical, without one of its keys; canonical again."""
+    tree = json.loads(whole)
+    tree.pop(key, None)
+    return _form(tree)
+
+
+def _form(tree: dict[str, object]) -> bytes:
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
 
 
 def _check_depth(payload: bytes) -> None:

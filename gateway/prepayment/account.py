@@ -1,13 +1,18 @@
 """An account (账户): whose money it is, which meters and tariffs it has, how it may be treated.
 
 An account is a value with a version.  Who changes it makes the next version; the old ones are kept,
-since every decision cites the version it was based on.
+since every decision cites the version it was based on.  What makes a good one, and how the next one
+may follow from it, stands in account_rules.py.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import cache
+
+from pydantic import TypeAdapter, ValidationError
 
 
 class Mode(StrEnum):
@@ -62,6 +67,10 @@ class Metering:
     minus: bool = False
     """A sub-meter whose energy is taken off: somebody else pays for it."""
 
+    def overlaps(self, other: "Metering") -> bool:
+        """Whether there is a day that both count."""
+        return self.since < (other.until or date.max) and other.since < (self.until or date.max)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
@@ -114,6 +123,8 @@ class Policy:
     """How far below zero is tolerated (透支金额限值)."""
     emergency_e4: int
     """Emergency credit, once until repaid; 0: none."""
+    emergency_automatic: bool = False
+    """It is given by itself at zero; else when it is asked for, from alert 1 on."""
     guarantee_e4: int
     """A guarantee (保证金) that counts as room below zero."""
     grace_days: int
@@ -128,5 +139,49 @@ class Policy:
 
     @property
     def limit_e4(self) -> int:
-        """The balance at which the real limit is reached: below it disconnection is due."""
+        """The balance at which the real limit is reached: from there on disconnection is due."""
         return -(self.overdraft_e4 + self.guarantee_e4)
+
+
+SCHEMA = 1
+"""Of the text an account is stored as."""
+
+
+class AccountTextError(ValueError):
+    """A stored account cannot be read: a newer release wrote it, or it is damaged."""
+
+
+def to_json(account: Account) -> str:
+    """The account as canonical JSON: equal accounts give equal text."""
+    tree = asdict(account)
+    tree["class"] = tree.pop("class_")
+    tree["schema"] = SCHEMA
+    return json.dumps(
+        tree, default=date.isoformat, ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    )
+
+
+def from_json(text: str) -> Account:
+    """The account that ``to_json`` wrote.
+
+    Raises AccountTextError if the text is of another schema or no account.
+    """
+    try:
+        tree = json.loads(text)
+        schema, class_ = tree.pop("schema"), tree.pop("class")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AccountTextError(f"no account: {error!r}; found {text[:80]!r}") from error
+    if schema != SCHEMA:
+        raise AccountTextError(
+            f"an account of schema {schema}, this release knows {SCHEMA}; install the release that"
+            " wrote it"
+        )
+    try:
+        return _adapter().validate_python({**tree, "class_": class_})
+    except ValidationError as error:
+        raise AccountTextError(f"no account: {error.errors(include_url=False)[0]}") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Account]:
+    return TypeAdapter(Account)

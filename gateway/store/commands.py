@@ -10,6 +10,7 @@ Commands about money are kept for ever.  The others age out, long after they exp
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.store.connection import Connection
 from gateway.store.database import Database
 
 
@@ -36,10 +37,38 @@ class Result:
     """Nothing more will follow."""
 
 
-class Commands:
+class Answers:
+    """What is known of commands, for whoever may read the file: another process, too."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def known(self, command: str, digest: str) -> Known:
+        """What is known of the command with this id and content."""
+        row = self._connection.row("select digest from command where id = ?", command)
+        if row is None:
+            return Known.NEW
+        return Known.KNOWN if row[0] == digest else Known.CONFLICT
+
+    def results(self, command: str) -> list[Result]:
+        """All stages of a command, in their order; empty for an unknown one."""
+        rows = self._connection.rows(
+            "select stage, reason, data, at, done and number = (select max(number) from result"
+            " where command = command.id) from command join result on command = id"
+            " where id = ? order by number",
+            command,
+        )
+        return [
+            Result(stage=stage, reason=reason, data=data, at=at, final=bool(final))
+            for stage, reason, data, at, final in rows
+        ]
+
+
+class Commands(Answers):
     """The commands in ``database``.  Changes run in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
 
     def remember(
@@ -57,13 +86,6 @@ class Commands:
             )
         return known
 
-    def known(self, command: str, digest: str) -> Known:
-        """What is known of the command with this id and content."""
-        row = self._database.row("select digest from command where id = ?", command)
-        if row is None:
-            return Known.NEW
-        return Known.KNOWN if row[0] == digest else Known.CONFLICT
-
     def add_result(self, command: str, result: Result) -> None:
         """Add the next stage to a remembered command."""
         self._database.write(
@@ -73,19 +95,6 @@ class Commands:
         )
         if result.final:
             self._database.write("update command set done = 1 where id = ?", command)
-
-    def results(self, command: str) -> list[Result]:
-        """All stages of a command, in their order; empty for an unknown one."""
-        rows = self._database.rows(
-            "select stage, reason, data, at, done and number = (select max(number) from result"
-            " where command = command.id) from command join result on command = id"
-            " where id = ? order by number",
-            command,
-        )
-        return [
-            Result(stage=stage, reason=reason, data=data, at=at, final=bool(final))
-            for stage, reason, data, at, final in rows
-        ]
 
     def open(self) -> list[str]:
         """The commands whose final result is still to come, oldest first."""

@@ -135,6 +135,13 @@ class JournalReader:
         rows = self._connection.rows("select ledger, account, amount from balance")
         return {(ledger, account): amount for ledger, account, amount in rows}
 
+    def part(self, ledger: Ledger, part: str) -> int:
+        """What one part of a shared ledger has: of ``suspense`` what came for an account."""
+        row = self._connection.row(
+            "select amount from balance where ledger = ? and account = ?", ledger, part
+        )
+        return row[0] if row else 0
+
     def balance_sums(self) -> dict[Ledger, int]:
         """What each ledger has, over all accounts and parts."""
         rows = self._connection.rows("select ledger, sum(amount) from balance group by ledger")

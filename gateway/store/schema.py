@@ -11,7 +11,9 @@ from pathlib import Path
 from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
+from gateway.store.schema_accounts import ACCOUNTS
 from gateway.store.schema_money import GUARDS, MONEY
+from gateway.store.schema_settlement import SETTLEMENT
 
 migrations = Migrations("taiqu")
 
@@ -214,3 +216,17 @@ def migrate(db: Database, path: Path) -> None:
             " touched; install that release again, or put back the file from before it"
         )
     migrations.apply(db)
+
+
+@migrations()
+def m004_accounts(db: Database) -> None:
+    """Accounts, their alerts and vouchers, where charging stands, what was refused."""
+    for statement in ACCOUNTS:
+        db.execute(statement)
+
+
+@migrations()
+def m005_settlement(db: Database) -> None:
+    """What a reading is worth, what was kept out, what has to be derived again."""
+    for statement in SETTLEMENT:
+        db.execute(statement)

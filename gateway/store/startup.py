@@ -15,7 +15,7 @@ from gateway.store.head import Head
 QUARANTINED_MAX = 3
 """How many damaged files are kept for whoever wants to look into them."""
 
-SIDE_FILES = ("-wal", "-shm")
+SIDE_FILES = ("-wal", "-shm", "-journal")
 """They belong to the database file whose name they extend, wherever it goes."""
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "audit": ("gateway.technician.audit:audit", "Verify the journal of money and energy."),
     "journal": ("gateway.technician.journal:journal", "Write the journal out for an auditor."),
     "decode": ("gateway.technician.decode:decode", "Explain a frame byte by byte."),
+    "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
+    "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
     "simulate": ("simulators.__main__:main", "Be a meter, or a whole area of them."),
     "contract": ("gateway.technician.contract:contract", "Print the schemas of all messages."),
 }

@@ -1,0 +1,198 @@
+"""The books: what is posted is told to the head-end in the same transaction; its effects follow.
+
+Every room that moves money or energy posts here.  After its last posting it has the account looked
+at: which alerts are due, whether emergency credit is given by itself.
+
+Used by the core alone; all of it runs inside the caller's transaction.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from gateway.acquisition.days import day_of
+from gateway.north import contract
+from gateway.north.contract_money import (
+    Journal as JournalMessage,
+)
+from gateway.north.contract_money import (
+    JournalPosting,
+    JournalSpan,
+    JournalTransaction,
+    LowBalance,
+)
+from gateway.prepayment import alerts, emergency
+from gateway.prepayment.account import Account, Mode, Policy
+from gateway.prepayment.close_out import close_out
+from gateway.prepayment.forecast import Charged, forecast
+from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting, Transaction
+from gateway.prepayment.money import yuan
+from gateway.recorder import Recorder
+from gateway.store.accounts import Accounts
+from gateway.store.journal import Journal, Posted
+
+PER_MESSAGE = 20
+"""Transactions in one message: some 15 kB."""
+WH_PER_KWH_DECIMALS = 3
+REFUND = "refund"
+"""The channel through which a closed account is paid out: the head-end pays."""
+
+
+class Books:
+    """The journal and the balances of one gateway."""
+
+    def __init__(
+        self,
+        gateway: str,
+        zone: ZoneInfo,
+        policies: Mapping[str, Policy],
+        reserve_days: int,
+        journal: Journal,
+        accounts: Accounts,
+        recorder: Recorder,
+        wall: Callable[[], float],
+    ) -> None:
+        """``reserve_days``: a low balance is told with what lasts for so many days more."""
+        self._gateway = gateway
+        self.zone = zone
+        self._policies = policies
+        self._reserve_days = reserve_days
+        self.journal = journal
+        self._accounts = accounts
+        self._recorder = recorder
+        self.wall = wall
+
+    def post(self, drafts: Iterable[Draft]) -> list[Posted]:
+        """Post each, in order, and tell the head-end of those that are new.
+
+        Raises what ``Journal.post`` raises.
+        """
+        clock = self._recorder.stamp()[1]
+        posted = [self.journal.post(draft, self.wall(), clock) for draft in drafts]
+        self.tell([one.transaction for one in posted if not one.repeated])
+        return posted
+
+    def tell(self, transactions: list[Transaction]) -> None:
+        """Send transactions to the head-end."""
+        for first in range(0, len(transactions), PER_MESSAGE):
+            group = tuple(map(as_message, transactions[first : first + PER_MESSAGE]))
+            self._recorder.journal(
+                partial(
+                    self._message,
+                    group,
+                )
+            )
+
+    def _message(self, group: tuple[JournalTransaction, ...], seq: int) -> JournalMessage:
+        return JournalMessage(
+            gateway=self._gateway,
+            epoch=self._recorder.epoch,
+            lane="urgent",
+            seq=seq,
+            transactions=group,
+        )
+
+    def policy(self, account: Account) -> Policy | None:
+        """The account's row of limits; None if the configuration has lost it."""
+        return self._policies.get(account.policy)
+
+    def look(self, account: Account) -> None:
+        """See what the balance leads to, after the last posting of this transaction."""
+        policy = self.policy(account)
+        if policy is None or account.mode in (Mode.MIRROR, Mode.POSTPAY):
+            return
+        balances = self.journal.balances(account.number)
+        if emergency.is_due(account, balances, policy):
+            cause = str(self.journal.head()[0])
+            draft = emergency.draw(account, balances, policy, cause, self.wall())
+            if isinstance(draft, Draft):
+                self.post([draft])
+                balances = self.journal.balances(account.number)
+        balance_e4 = balances[Ledger.PREPAID]
+        before = self._accounts.alert_state(account.number)
+        state, rungs = alerts.judge(before, balance_e4, policy)
+        if state != before:
+            self._accounts.set_alert_state(account.number, state)
+        if rungs and not account.closed:
+            self._tell_low(account, balance_e4, rungs[-1])
+
+    def _tell_low(self, account: Account, balance_e4: int, rung: alerts.Rung) -> None:
+        found = forecast(balance_e4, self.charged(account.number), self._reserve_days)
+        at, clock = self._recorder.stamp()
+        self._recorder.fact(
+            LowBalance(
+                at=at,
+                clock=clock,
+                account=account.number,
+                level=rung.value,
+                balance=yuan(balance_e4),
+                days_left=found.days_left if found else None,
+                lasts_days=self._reserve_days if found and found.reserve_e4 else None,
+                top_up=yuan(found.reserve_e4) if found and found.reserve_e4 else None,
+            )
+        )
+
+    def close_out(self, account: Account, *, pay_out: bool) -> None:
+        """Settle what is left or owed of an account that was closed and charged to its end."""
+        balances = self.journal.balances(account.number)
+        self.post(close_out(account, balances, REFUND, self.wall(), pay_out=pay_out))
+
+    def charged(self, number: str) -> list[Charged]:
+        """What the days of an account cost, as far as that stands."""
+        found = self.journal.of_account(number)
+        undone = {one.draft.reverses for one in found}
+        return [
+            Charged(
+                min(span.after for span in one.draft.spans),
+                max(span.to for span in one.draft.spans),
+                -_prepaid_e4(one.draft.postings),
+            )
+            for one in found
+            if one.draft.kind is Kind.CHARGE and one.number not in undone
+        ]
+
+    def day_of(self, moment: float) -> date:
+        """The local day of a moment (Unix time)."""
+        return day_of(moment, self.zone)
+
+
+def _prepaid_e4(postings: tuple[Posting, ...]) -> int:
+    return sum(one.amount for one in postings if one.ledger is Ledger.PREPAID)
+
+
+def kwh(wh: int) -> str:
+    """Energy as messages carry it: exact decimal text in kWh."""
+    whole, rest = divmod(abs(wh), 10**WH_PER_KWH_DECIMALS)
+    return f"{'-' if wh < 0 else ''}{whole}.{rest:03d}"
+
+
+def as_message(transaction: Transaction) -> JournalTransaction:
+    """A transaction as the head-end gets it."""
+    draft = transaction.draft
+    return JournalTransaction(
+        number=transaction.number,
+        kind=draft.kind.value,
+        key=draft.key,
+        account=draft.account,
+        effective=contract.instant(draft.effective),
+        recorded=contract.instant(transaction.recorded),
+        clock=transaction.clock,
+        postings=tuple(
+            JournalPosting(
+                ledger=one.ledger.value,
+                account=one.account,
+                unit="CNY" if one.unit == "CNY" else "kWh",
+                amount=yuan(one.amount) if one.unit == "CNY" else kwh(one.amount),
+            )
+            for one in draft.postings
+        ),
+        tariff=draft.tariff,
+        spans=tuple(
+            JournalSpan(meter=one.meter, after=one.after.isoformat(), to=one.to.isoformat())
+            for one in draft.spans
+        ),
+        reverses=draft.reverses,
+        detail=draft.detail,
+        hash=transaction.hash.hex(),
+    )
