@@ -8,20 +8,11 @@ Used by the core alone; all of it runs inside the caller's transaction.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from functools import partial
 from zoneinfo import ZoneInfo
 
 from gateway.acquisition.days import day_of
-from gateway.north import contract
-from gateway.north.contract_money import (
-    Journal as JournalMessage,
-)
-from gateway.north.contract_money import (
-    JournalPosting,
-    JournalSpan,
-    JournalTransaction,
-    LowBalance,
-)
+from gateway.journal_messages import journal_message
+from gateway.north.contract_money import LowBalance
 from gateway.prepayment import alerts, emergency
 from gateway.prepayment.account import Account, Mode, Policy
 from gateway.prepayment.close_out import close_out
@@ -34,7 +25,6 @@ from gateway.store.journal import Journal, Posted
 
 PER_MESSAGE = 20
 """Transactions in one message: some 15 kB."""
-WH_PER_KWH_DECIMALS = 3
 REFUND = "refund"
 """The channel through which a closed account is paid out: the head-end pays."""
 
@@ -76,22 +66,8 @@ class Books:
     def tell(self, transactions: list[Transaction]) -> None:
         """Send transactions to the head-end."""
         for first in range(0, len(transactions), PER_MESSAGE):
-            group = tuple(map(as_message, transactions[first : first + PER_MESSAGE]))
-            self._recorder.journal(
-                partial(
-                    self._message,
-                    group,
-                )
-            )
-
-    def _message(self, group: tuple[JournalTransaction, ...], seq: int) -> JournalMessage:
-        return JournalMessage(
-            gateway=self._gateway,
-            epoch=self._recorder.epoch,
-            lane="urgent",
-            seq=seq,
-            transactions=group,
-        )
+            group = transactions[first : first + PER_MESSAGE]
+            self._recorder.journal(journal_message(self._gateway, self._recorder.epoch, group))
 
     def policy(self, account: Account) -> Policy | None:
         """The account's row of limits; None if the configuration has lost it."""
@@ -159,40 +135,3 @@ class Books:
 
 def _prepaid_e4(postings: tuple[Posting, ...]) -> int:
     return sum(one.amount for one in postings if one.ledger is Ledger.PREPAID)
-
-
-def kwh(wh: int) -> str:
-    """Energy as messages carry it: exact decimal text in kWh."""
-    whole, rest = divmod(abs(wh), 10**WH_PER_KWH_DECIMALS)
-    return f"{'-' if wh < 0 else ''}{whole}.{rest:03d}"
-
-
-def as_message(transaction: Transaction) -> JournalTransaction:
-    """A transaction as the head-end gets it."""
-    draft = transaction.draft
-    return JournalTransaction(
-        number=transaction.number,
-        kind=draft.kind.value,
-        key=draft.key,
-        account=draft.account,
-        effective=contract.instant(draft.effective),
-        recorded=contract.instant(transaction.recorded),
-        clock=transaction.clock,
-        postings=tuple(
-            JournalPosting(
-                ledger=one.ledger.value,
-                account=one.account,
-                unit="CNY" if one.unit == "CNY" else "kWh",
-                amount=yuan(one.amount) if one.unit == "CNY" else kwh(one.amount),
-            )
-            for one in draft.postings
-        ),
-        tariff=draft.tariff,
-        spans=tuple(
-            JournalSpan(meter=one.meter, after=one.after.isoformat(), to=one.to.isoformat())
-            for one in draft.spans
-        ),
-        reverses=draft.reverses,
-        detail=draft.detail,
-        hash=transaction.hash.hex(),
-    )

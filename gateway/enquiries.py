@@ -3,20 +3,15 @@
 Used by the core alone.
 """
 
-from datetime import date
-
-from gateway.books import Books, kwh
-from gateway.north import contract
+from gateway.books import Books
+from gateway.journal_messages import statement_message
 from gateway.north import contract_orders as orders
-from gateway.north.contract_money import Statement, StatementLine
 from gateway.orders import Outcome
 from gateway.prepayment.ledger import Ledger, Transaction
 from gateway.prepayment.money import yuan
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
 
-LINES_MAX = 200
-"""Of a statement, in one answer."""
 RESEND_MAX = 5000
 """Transactions that are sent again in one go."""
 
@@ -35,8 +30,7 @@ class Enquiries:
         if account is None:
             reason = f"no account {order.account} here; `taiqu account list` shows all"
             return Outcome("refused", reason)
-        found = self._books.journal.of_account(account.number)
-        made = statement(found, order, self._books)
+        made = statement_message(self._books.journal, order, self._books.zone)
         return Outcome("confirmed", data=made.model_dump(exclude_none=True))
 
     def resend(self, order: orders.JournalResend) -> Outcome:
@@ -95,55 +89,3 @@ def prepaid_e4(transaction: Transaction) -> int:
     """What a transaction did to the prepaid balance."""
     postings = transaction.draft.postings
     return sum(one.amount for one in postings if one.ledger is Ledger.PREPAID)
-
-
-def statement(found: list[Transaction], order: orders.StatementOf, books: Books) -> Statement:
-    """The statement of an account with these transactions, as far as one answer goes."""
-    first = date.fromisoformat(order.first) if order.first else date.min
-    last = date.fromisoformat(order.last) if order.last else date.max
-    opening_e4 = balance_e4 = debt_e4 = 0
-    lines: list[StatementLine] = []
-    more: int | None = None
-    for one in found:
-        # A day's charge becomes true as the day ends: that moment belongs to the day before.
-        day = books.day_of(one.draft.effective - 1)
-        before = one.number <= order.after or day < first
-        debt_e4 += sum(p.amount for p in one.draft.postings if p.ledger is Ledger.DEBT)
-        if not before and day > last:
-            continue
-        if len(lines) == LINES_MAX and not before:
-            more = lines[-1].number
-            break
-        balance_e4 += prepaid_e4(one)
-        if before:
-            opening_e4 = balance_e4
-            continue
-        lines.append(_line(one, balance_e4))
-    return Statement(
-        account=order.account,
-        opening=yuan(opening_e4),
-        closing=yuan(balance_e4),
-        debt=yuan(debt_e4),
-        lines=tuple(lines),
-        after=more,
-    )
-
-
-def _line(transaction: Transaction, balance_e4: int) -> StatementLine:
-    draft = transaction.draft
-    used_wh = sum(one.amount for one in draft.postings if one.ledger is Ledger.CHARGED)
-    days = (
-        f"{min(s.after for s in draft.spans)} to {max(s.to for s in draft.spans)}"
-        if draft.spans
-        else ""
-    )
-    undone = f"undoes {draft.reverses}" if draft.reverses else ""
-    return StatementLine(
-        number=transaction.number,
-        kind=draft.kind.value,
-        effective=contract.instant(draft.effective),
-        amount=yuan(prepaid_e4(transaction)),
-        balance=yuan(balance_e4),
-        energy=kwh(used_wh) if used_wh else None,
-        text=" ".join(part for part in (draft.tariff, days, undone) if part),
-    )

@@ -32,8 +32,9 @@ from gateway.north.signatures import KEY_BYTES, Key, Keys, Role, Signer, from_te
 
 _PREFIX = bytes.fromhex("302e020100300506032b657004220420")
 """PKCS #8 of an Ed25519 key without attributes (RFC 8410 §7): this, then the 32 bytes."""
+_ID = "[A-Za-z0-9-]{1,32}"
 _PRIVATE = re.compile(
-    r"\s*id:[ \t]*([A-Za-z0-9-]{1,32})\s+"
+    rf"\s*id:[ \t]*({_ID})\s+"
     r"-----BEGIN PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PRIVATE KEY-----\s*"
 )
 _OTHERS_WRITE = 0o022
@@ -137,6 +138,8 @@ def write_private(path: Path, signer: Signer) -> None:
 
     Raises KeyFileError, also if the file is there already.
     """
+    if not re.fullmatch(_ID, signer.id):
+        raise KeyFileError(f"{signer.id!r} is no name of a key: 1 to 32 letters, digits or hyphens")
     body = base64.b64encode(_PREFIX + signer.seed).decode()
     content = f"id: {signer.id}\n-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
     try:

@@ -18,20 +18,18 @@ import structlog
 
 from gateway.account_desk import AccountDesk
 from gateway.acquisition.days import end_of
-from gateway.books import Books, kwh
+from gateway.books import Books
 from gateway.cashier import Cashier
 from gateway.clock import ClockState
 from gateway.config import Config
 from gateway.config_prepayment import Prepayment
 from gateway.enquiries import Enquiries
+from gateway.journal_messages import digest_message
 from gateway.north import contract
 from gateway.north import contract_orders as orders
-from gateway.north.contract_money import Digest, LedgerSum
-from gateway.north.signatures import Domain, Signer
-from gateway.north.strict import canonical
+from gateway.north.contract_money import Digest
+from gateway.north.signatures import Signer
 from gateway.orders import Outcome
-from gateway.prepayment.ledger import unit_of
-from gateway.prepayment.money import yuan
 from gateway.prepayment.tariff_reader import TariffError, parse
 from gateway.recorder import Recorder
 from gateway.settlement import Settlement
@@ -87,6 +85,19 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._open_rooms(config, prepayment)
+        self._loaded: set[tuple[str, date]] = set()
+        self._waiting: deque[str] = deque()
+        """Accounts to be looked at for readings that were waited for."""
+        self._night: deque[str] = deque()
+        """Accounts whose books are looked at tonight."""
+        self._look_at = 0.0
+        self.sound = not self._verify()
+        """Whether the journal was whole at the start: else nobody is disconnected."""
+        self._bring_in(prepayment)
+
+    def _open_rooms(self, config: Config, prepayment: Prepayment) -> None:
+        database, recorder = self._database, self._recorder
         self.accounts = Accounts(database)
         self._rulings = Rulings(database)
         self._tariffs = Tariffs(database)
@@ -99,7 +110,7 @@ class Prepaid:
             self.journal,
             self.accounts,
             recorder,
-            wall,
+            self._wall,
         )
         self.settlement = Settlement(
             config.meters,
@@ -116,7 +127,7 @@ class Prepaid:
             Refusals(database),
             Vouchers(database),
             prepayment.voucher_keys,
-            lambda: state() is ClockState.TRUSTED,
+            lambda: self._state() is ClockState.TRUSTED,
         )
         self._desk = AccountDesk(
             (meter.asset for meter in config.meters),
@@ -130,15 +141,6 @@ class Prepaid:
         )
         self._enquiries = Enquiries(self.books, self.accounts, recorder)
         self._tellers = self._staff()
-        self._loaded: set[tuple[str, date]] = set()
-        self._waiting: deque[str] = deque()
-        """Accounts to be looked at for readings that were waited for."""
-        self._night: deque[str] = deque()
-        """Accounts whose books are looked at tonight."""
-        self._look_at = 0.0
-        self.sound = not self._verify()
-        """Whether the journal was whole at the start: else nobody is disconnected."""
-        self._bring_in(prepayment)
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -241,33 +243,11 @@ class Prepaid:
         self._recorder.digest(partial(self._digest, day))
 
     def _digest(self, day: date, seq: int) -> Digest:
+        envelope = self._gateway, self._recorder.epoch, seq
+        accounts = sum(one.closed is None for one in self.accounts.all().values())
         totals = self.journal.totals()
-        at, clock = self._recorder.stamp()
-        made = Digest(
-            gateway=self._gateway,
-            epoch=self._recorder.epoch,
-            lane="urgent",
-            seq=seq,
-            day=day.isoformat(),
-            at=at,
-            clock=clock,
-            accounts=sum(one.closed is None for one in self.accounts.all().values()),
-            number=totals.transactions,
-            head=totals.hash.hex() if totals.transactions else None,
-            sums=tuple(
-                LedgerSum(
-                    ledger=ledger.value,
-                    unit="CNY" if unit_of(ledger) == "CNY" else "kWh",
-                    amount=yuan(amount) if unit_of(ledger) == "CNY" else kwh(amount),
-                )
-                for ledger, amount in sorted(totals.sums.items())
-            ),
-            charged=kwh(totals.charged_wh),
-        )
-        if self._signer is None:
-            return made
-        signed = Domain.DIGEST.message(canonical(contract.encode(made)))
-        return made.model_copy(update={"signature": self._signer.sign(signed)})
+        stamp = self._recorder.stamp()
+        return digest_message(envelope, stamp, day, accounts, totals, self._signer)
 
     # --- the start ------------------------------------------------------------------------------
 

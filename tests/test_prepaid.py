@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.prepayment.ledger import Ledger
-from tests.money import START, TOTAL, Money, flat
+from tests.money_rig import START, TOTAL, Money, flat
 
 YUAN = 10_000
 
@@ -45,8 +45,8 @@ def test_a_freeze_is_charged_in_the_transaction_that_stores_it(money: Money) -> 
     assert {p["ledger"]: p["amount"] for p in transaction["postings"]} == {
         "prepaid": "-5.00",
         "revenue": "5.00",
-        "metered": "-10.000",
-        "charged": "10.000",
+        "metered": "-10.00",
+        "charged": "10.00",
     }
 
 
@@ -345,7 +345,7 @@ def test_each_night_a_digest_is_sent_once(money: Money) -> None:
     money.tick()
     [digest] = money.told("digest")
     assert digest["day"] == day(2).isoformat()
-    assert digest["charged"] == "20.000"
+    assert digest["charged"] == "20.00"
     assert digest["number"] == 3
     money.wall += 3600
     money.tick()

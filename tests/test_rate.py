@@ -89,6 +89,8 @@ def test_everything_wrong_with_a_usage_is_told_at_once(tmp_path: Path) -> None:
     [
         ({"kwh": {"peek": "1"}}, "usage.kwh.peek: no such rate; did you mean 'peak'?"),
         ({"kwh": {"peak": "1"}}, "capacity: missing"),
+        ({"kwh": {"peak": "1", "t2": "1"}}, "usage.kwh.t2: its register t2 stands there twice"),
+        ({"kwh": "1", "day": "0001-01-01"}, "usage.day: found '0001-01-01'"),
         ({"kwh": "1", "capacity": "400"}, "energy t1: missing"),
         ({"kwh": "1", "days": 3, "period_days": 2}, "usage: days: found 3 of 2"),
         ("{", "not valid JSON"),

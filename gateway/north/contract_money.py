@@ -63,7 +63,11 @@ class JournalSpan(Message):
 
 
 class JournalTransaction(Message):
-    """One transaction (流水): its postings sum to zero in each unit.  It is never changed."""
+    """One transaction (流水): its postings sum to zero in each unit.  It is never changed.
+
+    What is hashed (gateway/prepayment/chain.py) can be made of it again, so whoever keeps the
+    messages can follow the chain.
+    """
 
     number: TransactionNumber
     kind: Kind
@@ -157,15 +161,18 @@ class StatementLine(Message):
 
 
 class Statement(Message):
-    """The answer to the command ``statement``: the ``data`` of its result."""
+    """The answer to the command ``statement``: the ``data`` of its result.
+
+    In the order in which the transactions became true.
+    """
 
     account: AccountNumber
     opening: Annotated[Money, Field(description="Balance before the first line.")]
     closing: Annotated[Money, Field(description="Balance after the last line.")]
     debt: Annotated[Money, Field(description="Old arrears now; negative is owed.")] = "0.00"
     lines: tuple[StatementLine, ...]
-    after: int | None = Field(
-        None, description="There is more: ask again with this ``after``.  Left out at the end."
+    more: int | None = Field(
+        None, description="There are more lines: ask again with this ``skip``."
     )
 
 

@@ -233,8 +233,8 @@ class StatementOf(Message):
     account: AccountNumber
     first: Day | None = Field(None, description="Left out: from the beginning.")
     last: Day | None = Field(None, description="Left out: up to now.")
-    after: int = Field(
-        0, ge=0, le=2**53 - 1, description="Go on behind this transaction, as the last answer says."
+    skip: int = Field(
+        0, ge=0, le=2**53 - 1, description="Leave out so many lines, as the last answer says."
     )
 
 

@@ -4,7 +4,7 @@ Beneath gateway/north/contract.py, which is the door: others import these names 
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -41,6 +41,11 @@ def unix_s(moment: str) -> float:
 def _is_real(moment: str) -> str:
     unix_s(moment)
     return moment
+
+
+def _is_a_day(day: str) -> str:
+    date.fromisoformat(day)
+    return day
 
 
 def is_id(text: str) -> bool:
@@ -109,6 +114,7 @@ Amount = Annotated[
 Day = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    AfterValidator(_is_a_day),
     Field(description="A local day of the area, as in 2026-07-01."),
 ]
 Offset = Annotated[

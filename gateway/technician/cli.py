@@ -5,7 +5,8 @@ once on a slow concentrator.
 
 Exit status: 0 done, 1 failed, 2 used wrongly.  Answers go to stdout, complaints to stderr.
 
-Not supported: talking to a running daemon (``status`` only reads what it writes down).
+Nothing here talks to a running daemon: what it does is read from what it writes down, and orders
+are put into its letterbox.
 """
 
 import os
@@ -26,6 +27,8 @@ COMMANDS = {
     "decode": ("gateway.technician.decode:decode", "Explain a frame byte by byte."),
     "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
     "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
+    "account": ("gateway.technician.account:account", "Show accounts; open, change, top them up."),
+    "key": ("gateway.technician.key:key", "Make and show keys: whose orders about money count."),
     "simulate": ("simulators.__main__:main", "Be a meter, or a whole area of them."),
     "contract": ("gateway.technician.contract:contract", "Print the schemas of all messages."),
 }
