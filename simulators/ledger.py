@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 ARRIVALS_MAX = 100_000
 _TOPIC = re.compile("taiqu/v1/([A-Za-z0-9-]{1,32})/([a-z]{1,32})")
@@ -104,6 +104,10 @@ class Ledger:
         """The readings of each daily freeze, by meter and day; one each if all is well."""
         self.completeness: dict[str, list[dict[str, Any]]] = {}
         """What was said of each day's freezes, in order of arrival."""
+        self.transactions: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        """The transactions of each gateway's journal, by number; one each if all is well."""
+        self.digests: dict[str, list[dict[str, Any]]] = {}
+        """Each gateway's daily digests, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -118,6 +122,12 @@ class Ledger:
     def missing(self, key: Key) -> list[int]:
         """The numbers of a lane that should have come by now."""
         return list(self.lanes[key].missing()) if key in self.lanes else []
+
+    def unsound(self, gateway: str) -> list[int]:
+        """Numbers of a gateway's journal that are missing, or came with two contents."""
+        last = max((n for name, n in self.transactions if name == gateway), default=0)
+        numbers = range(1, last + 1)
+        return [n for n in numbers if len(self.transactions.get((gateway, n), ())) != 1]
 
     def watermarks(self) -> dict[Key, int]:
         """Up to which number each lane is whole."""
@@ -179,8 +189,19 @@ class Ledger:
             self.events.append(event)
             if event.get("code") == "shed":
                 self._strike(key, event)
+        self._book_money(key.gateway, message)
         if isinstance(message.get("id"), str):
             self.results.setdefault(message["id"], []).append(message)
+
+    def _book_money(self, gateway: str, message: dict[str, Any]) -> None:
+        for transaction in _tables(message.get("transactions")):
+            number = transaction.get("number")
+            known = self.transactions.setdefault((gateway, number), []) if _whole(number) else []
+            # What is sent again on request has another sequence number.
+            if transaction not in known:
+                known.append(transaction)
+        if "sums" in message:
+            self.digests.setdefault(gateway, []).append(message)
 
     def _keep(self, reading: dict[str, Any]) -> None:
         """A reading that comes late does not replace a newer value."""
@@ -212,6 +233,10 @@ class Ledger:
 def _key(gateway: str, message: dict[str, Any]) -> Key | None:
     epoch, lane = message.get("epoch"), message.get("lane")
     return Key(gateway, epoch, lane) if isinstance(epoch, str) and isinstance(lane, str) else None
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return type(value) is int
 
 
 def _tables(value: object) -> list[dict[str, Any]]:
