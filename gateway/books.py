@@ -1,154 +1,137 @@
-"""The journal as messages: transactions, statements and the daily digest.
+"""The books: what is posted is told to the head-end in the same transaction; its effects follow.
 
-Integers of 1/10,000 yuan and Wh become exact decimal text in yuan and kWh here, and nowhere else on
-the way up.
+Every room that moves money or energy posts here.  After its last posting it has the account looked
+at: which alerts are due, whether emergency credit is given by itself.
+
+Used by the core alone; all of it runs inside the caller's transaction.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import date, tzinfo
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from zoneinfo import ZoneInfo
 
-from gateway.acquisition.days import begin_of, end_of
-from gateway.north import contract
-from gateway.north.contract_money import (
-    Digest,
-    JournalPosting,
-    JournalSpan,
-    JournalTransaction,
-    LedgerSum,
-    Statement,
-    StatementLine,
-    Unit,
-)
-from gateway.north.contract_orders import StatementOf
-from gateway.north.signatures import Domain, Signer
-from gateway.north.strict import canonical
-from gateway.prepayment.ledger import Ledger, Transaction, unit_of
+from gateway.acquisition.days import day_of
+from gateway.journal_messages import journal_message
+from gateway.north.contract_money import LowBalance
+from gateway.prepayment import alerts, emergency
+from gateway.prepayment.account import Account, Mode, Policy
+from gateway.prepayment.close_out import close_out
+from gateway.prepayment.forecast import Charged, forecast
+from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting, Transaction
 from gateway.prepayment.money import yuan
-from gateway.prepayment.statement import statement, words
-from gateway.store.journal import JournalReader, Totals
+from gateway.recorder import Recorder
+from gateway.store.accounts import Accounts
+from gateway.store.journal import Journal, Posted
+
+PER_MESSAGE = 20
+"""Transactions in one message: some 15 kB."""
+REFUND = "refund"
+"""The channel through which a closed account is paid out: the head-end pays."""
 
 
-def kwh(energy_wh: int) -> str:
-    """Energy as exact text in kWh, with at least two decimals."""
-    whole, rest = divmod(abs(energy_wh), 1000)
-    return f"{'-' if energy_wh < 0 else ''}{whole}.{f'{rest:03d}'.rstrip('0').ljust(2, '0')}"
+class Books:
+    """The journal and the balances of one gateway."""
 
+    def __init__(
+        self,
+        gateway: str,
+        zone: ZoneInfo,
+        policies: Mapping[str, Policy],
+        reserve_days: int,
+        journal: Journal,
+        accounts: Accounts,
+        recorder: Recorder,
+        wall: Callable[[], float],
+    ) -> None:
+        """``reserve_days``: a low balance is told with what lasts for so many days more."""
+        self._gateway = gateway
+        self.zone = zone
+        self._policies = policies
+        self._reserve_days = reserve_days
+        self.journal = journal
+        self._accounts = accounts
+        self._recorder = recorder
+        self.wall = wall
 
-def amount_text(ledger: str, amount: int) -> str:
-    """An amount as its ledger counts it."""
-    return kwh(amount) if unit_of(ledger) == "Wh" else yuan(amount)
+    def post(self, drafts: Iterable[Draft]) -> list[Posted]:
+        """Post each, in order, and tell the head-end of those that are new.
 
+        Raises what ``Journal.post`` raises.
+        """
+        clock = self._recorder.stamp()[1]
+        posted = [self.journal.post(draft, self.wall(), clock) for draft in drafts]
+        self.tell([one.transaction for one in posted if not one.repeated])
+        return posted
 
-def _unit(ledger: str) -> Unit:
-    return "kWh" if unit_of(ledger) == "Wh" else "CNY"
+    def tell(self, transactions: list[Transaction]) -> None:
+        """Send transactions to the head-end."""
+        for first in range(0, len(transactions), PER_MESSAGE):
+            group = transactions[first : first + PER_MESSAGE]
+            self._recorder.journal(journal_message(self._gateway, self._recorder.epoch, group))
 
+    def policy(self, account: Account) -> Policy | None:
+        """The account's row of limits; None if the configuration has lost it."""
+        return self._policies.get(account.policy)
 
-def transaction_message(of: Transaction) -> JournalTransaction:
-    """A transaction as the topic ``journal`` carries it."""
-    draft = of.draft
-    return JournalTransaction(
-        number=of.number,
-        kind=draft.kind.value,
-        key=draft.key,
-        account=draft.account,
-        effective=contract.instant(draft.effective),
-        recorded=contract.instant(of.recorded),
-        clock=of.clock,
-        postings=tuple(
-            JournalPosting(
-                ledger=one.ledger,
-                account=one.account,
-                unit=_unit(one.ledger),
-                amount=amount_text(one.ledger, one.amount),
+    def look(self, account: Account) -> None:
+        """See what the balance leads to, after the last posting of this transaction."""
+        policy = self.policy(account)
+        if policy is None or account.mode in (Mode.MIRROR, Mode.POSTPAY):
+            return
+        balances = self.journal.balances(account.number)
+        if emergency.is_due(account, balances, policy):
+            cause = str(self.journal.head()[0])
+            draft = emergency.draw(account, balances, policy, cause, self.wall())
+            if isinstance(draft, Draft):
+                self.post([draft])
+                balances = self.journal.balances(account.number)
+        balance_e4 = balances[Ledger.PREPAID]
+        before = self._accounts.alert_state(account.number)
+        state, rungs = alerts.judge(before, balance_e4, policy)
+        if state != before:
+            self._accounts.set_alert_state(account.number, state)
+        if rungs and not account.closed:
+            self._tell_low(account, balance_e4, rungs[-1])
+
+    def _tell_low(self, account: Account, balance_e4: int, rung: alerts.Rung) -> None:
+        found = forecast(balance_e4, self.charged(account.number), self._reserve_days)
+        at, clock = self._recorder.stamp()
+        self._recorder.fact(
+            LowBalance(
+                at=at,
+                clock=clock,
+                account=account.number,
+                level=rung.value,
+                balance=yuan(balance_e4),
+                days_left=found.days_left if found else None,
+                lasts_days=self._reserve_days if found and found.reserve_e4 else None,
+                top_up=yuan(found.reserve_e4) if found and found.reserve_e4 else None,
             )
-            for one in draft.postings
-        ),
-        tariff=draft.tariff,
-        spans=tuple(
-            JournalSpan(meter=one.meter, after=one.after.isoformat(), to=one.to.isoformat())
-            for one in draft.spans
-        ),
-        reverses=draft.reverses,
-        detail=draft.detail,
-        hash=of.hash.hex(),
-    )
+        )
 
+    def close_out(self, account: Account, *, pay_out: bool) -> None:
+        """Settle what is left or owed of an account that was closed and charged to its end."""
+        balances = self.journal.balances(account.number)
+        self.post(close_out(account, balances, REFUND, self.wall(), pay_out=pay_out))
 
-def journal_message(
-    gateway: str, epoch: str, transactions: Sequence[Transaction]
-) -> Callable[[int], contract.Journal]:
-    """Transactions as a message of the urgent lane, given its number."""
-    messages = tuple(transaction_message(one) for one in transactions)
-    return lambda seq: contract.Journal(
-        gateway=gateway, epoch=epoch, lane="urgent", seq=seq, transactions=messages
-    )
-
-
-def statement_message(journal: JournalReader, asked: StatementOf, zone: tzinfo) -> Statement:
-    """The answer to the command ``statement``."""
-    first = date.fromisoformat(asked.first) if asked.first else None
-    last = date.fromisoformat(asked.last) if asked.last else None
-    found = statement(
-        asked.account,
-        journal.of_account(asked.account),
-        since=begin_of(first, zone) if first else None,
-        until=end_of(last, zone) if last else None,
-        skip=asked.skip,
-    )
-    return Statement(
-        account=asked.account,
-        opening=yuan(found.opening_e4),
-        closing=yuan(found.closing_e4),
-        debt=yuan(journal.balances(asked.account)[Ledger.DEBT]),
-        lines=tuple(
-            StatementLine(
-                number=line.transaction.number,
-                kind=line.transaction.draft.kind.value,
-                effective=contract.instant(line.transaction.draft.effective),
-                amount=yuan(line.amount_e4),
-                balance=yuan(line.balance_e4),
-                energy=kwh(line.energy_wh) if line.energy_wh else None,
-                text=words(line.transaction)[:500],
+    def charged(self, number: str) -> list[Charged]:
+        """What the days of an account cost, as far as that stands."""
+        found = self.journal.of_account(number)
+        undone = {one.draft.reverses for one in found}
+        return [
+            Charged(
+                min(span.after for span in one.draft.spans),
+                max(span.to for span in one.draft.spans),
+                -_prepaid_e4(one.draft.postings),
             )
-            for line in found.lines
-        ),
-        more=found.more,
-    )
+            for one in found
+            if one.draft.kind is Kind.CHARGE and one.number not in undone
+        ]
+
+    def day_of(self, moment: float) -> date:
+        """The local day of a moment (Unix time)."""
+        return day_of(moment, self.zone)
 
 
-def digest_message(
-    envelope: tuple[str, str, int],
-    stamp: tuple[str, contract.Clock],
-    day: date,
-    accounts: int,
-    totals: Totals,
-    signer: Signer | None,
-) -> Digest:
-    """The books at the end of ``day``, signed.
-
-    ``envelope`` is gateway, epoch and number in the urgent lane; ``stamp`` is ``Recorder.stamp``;
-    ``accounts`` are open.
-    """
-    gateway, epoch, seq = envelope
-    at, clock = stamp
-    digest = Digest(
-        gateway=gateway,
-        epoch=epoch,
-        lane="urgent",
-        seq=seq,
-        day=day.isoformat(),
-        at=at,
-        clock=clock,
-        accounts=accounts,
-        number=totals.transactions,
-        head=totals.hash.hex() if totals.transactions else None,
-        sums=tuple(
-            LedgerSum(ledger=ledger, unit=_unit(ledger), amount=amount_text(ledger, amount))
-            for ledger, amount in sorted(totals.sums.items())
-        ),
-        charged=kwh(totals.charged_wh),
-    )
-    if signer is None:
-        return digest
-    message = Domain.DIGEST.message(canonical(contract.encode(digest)))
-    return digest.model_copy(update={"signature": signer.sign(message)})
+def _prepaid_e4(postings: tuple[Posting, ...]) -> int:
+    return sum(one.amount for one in postings if one.ledger is Ledger.PREPAID)

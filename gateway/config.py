@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
 from gateway.config_tables import (
     BAUD_RATES,
@@ -32,6 +33,10 @@ __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "S
 
 MAX_KW = 100
 """More than any meter without transformers in front of it can measure: three phases of 100 A."""
+_TABLES = (
+    *("gateway", "store", "collection", "mqtt", "keys", "prepayment"),
+    *("policy", "voucher_key", "line", "meter"),
+)
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -71,6 +76,8 @@ class Config:
     """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
     keys: Keys = NO_KEYS
     """Whose signatures count."""
+    prepayment: Prepayment | None = None
+    """All about money; None: no balance is kept here."""
 
     @property
     def store_directory(self) -> Path:
@@ -94,13 +101,14 @@ def load(path: Path) -> Config:
     """
     reader = Reader(path)
     data = reader.toml()
-    reader.no_others(data, ("gateway", "store", "collection", "mqtt", "keys", "line", "meter"))
+    reader.no_others(data, _TABLES)
     gateway = reader.table(GatewayTable, data, "gateway")
     store = reader.table(StoreTable, data, "store")
     collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
     key_file = reader.table(KeysTable, data, "keys")
     keys, key_bytes = _keys(reader, key_file.file if key_file else "")
+    prepayment = read_prepayment(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -124,6 +132,7 @@ def load(path: Path) -> Config:
         meters,
         digest,
         keys,
+        prepayment,
     )
 
 

@@ -28,10 +28,15 @@ class RequestError(ProtocolError):
     """The request cannot be put into a frame (a wrong address, say).  Ask differently."""
 
 
+class NotOneMeterError(RequestError):
+    """What changes a meter was addressed to all of them, or to whoever feels meant (R01)."""
+
+
 class RefusedError(ProtocolError):
     """The meter understood the request and declined.
 
-    ``permanent`` says whether asking again is pointless (no such data) or may help (busy).
+    ``permanent`` says whether asking again is pointless (no such data) or may help (busy);
+    ``reasons`` names the reasons where the protocol has names for them (DL/T 645: RelayRefusal).
     """
 
     def __init__(
@@ -43,12 +48,14 @@ class RefusedError(ProtocolError):
         hint: str,
         *,
         permanent: bool = True,
+        reasons: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
             f"meter {address} refused to {request}: {meaning} (error {code:02X}H); {hint}"
         )
         self.code = code
         self.permanent = permanent
+        self.reasons = reasons
 
 
 class Stray(StrEnum):

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from protocols.base import RefusedError, Reply, RequestError, Stray
 from protocols.dlt645_items import find
-from protocols.dlt645_refusals import SECURITY, refusal
+from protocols.dlt645_refusals import RELAY, SECURITY, refusal
 
 START, END, WAKE_UP = 0x68, 0x16, 0xFE
 DATA_OFFSET = 0x33
@@ -163,8 +163,10 @@ class Request:
             FREEZE: "freeze",
             CHANGE_SPEED: "change its speed",
             CLEAR_DEMAND: "clear its maximum demand",
+            # The data begin with the password, which nobody wants in a log.
+            RELAY: f"switch its relay ({self.data[8:9].hex().upper()}H)",
         }
-        return words.get(self.control, f"obey control code {self.control:02X}H {di}".rstrip())
+        return words.get(self.control, f"obey control code {self.control:02X}H")
 
 
 def read(address: str, di: str) -> Request:
@@ -270,7 +272,13 @@ def _judge(frame: Frame, request: Request) -> Reply | Stray:
     if frame.control & REFUSED:
         why = refusal(request.control, frame.data)
         raise RefusedError(
-            frame.address, str(request), why.code, why.meaning, why.hint, permanent=why.permanent
+            frame.address,
+            str(request),
+            why.code,
+            why.meaning,
+            why.hint,
+            permanent=why.permanent,
+            reasons=why.reasons,
         )
     if request.control == READ_ADDRESS:
         return _told_address(frame)

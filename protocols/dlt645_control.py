@@ -7,7 +7,9 @@ the item back.
 A change is for one meter, so its address is complete: wildcards are refused, except where the
 standard itself asks for them (a new address).  Only the time and a freeze may be broadcast.
 
-Not supported: relay (1CH), passwords (18H), clearing a whole meter or its events (1AH, 1BH), and
+The relay (1CH) has a page of its own: protocols/dlt645_relay.py.
+
+Not supported: passwords (18H), clearing a whole meter or its events (1AH, 1BH), and
 levels 98 and 99, which need a security module.
 
 Source: DL/T 645-2007 §7.4 to 7.9; passwords and programming key §6.4.
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from protocols.base import RequestError
+from protocols.base import NotOneMeterError, RequestError
 from protocols.dlt645 import (
     BROADCAST,
     BROADCAST_TIME,
@@ -76,7 +78,7 @@ def write(address: str, di: str, data: bytes, authority: Authority) -> Request:
     if not data:
         raise RequestError(f"nothing to write to {di} of meter {address}; give its bytes")
     di_bytes = bytes.fromhex(di)[::-1]
-    return Request(_one_meter(address), WRITE, di_bytes + bytes(authority) + data)
+    return Request(one_meter(address), WRITE, di_bytes + bytes(authority) + data)
 
 
 def write_values(
@@ -101,8 +103,8 @@ def write_address(new: str, present: str = EVERY_METER) -> Request:
     Raises RequestError for an address that is none.
     """
     if present != EVERY_METER:
-        _one_meter(present)
-    return Request(present, WRITE_ADDRESS, bytes.fromhex(_one_meter(new))[::-1])
+        one_meter(present)
+    return Request(present, WRITE_ADDRESS, bytes.fromhex(one_meter(new))[::-1])
 
 
 def broadcast_time(now: datetime, address: str = BROADCAST) -> Request:
@@ -112,7 +114,7 @@ def broadcast_time(now: datetime, address: str = BROADCAST) -> Request:
     Raises RequestError for an address that is none.
     """
     if address != BROADCAST:
-        _one_meter(address)
+        one_meter(address)
     return Request(address, BROADCAST_TIME, bytes.fromhex(f"{now:%S%M%H%d%m%y}"))
 
 
@@ -158,7 +160,7 @@ def schedule_freeze(
 
 def _freeze(address: str, minute: int, hour: int, day: int) -> Request:
     if address != BROADCAST:
-        _one_meter(address)
+        one_meter(address)
     return Request(address, FREEZE, bytes([minute, hour, day, _EACH]))
 
 
@@ -171,7 +173,7 @@ def change_speed(address: str, baud: int) -> Request:
     if baud not in SPEED_WORDS:
         rates = ", ".join(map(str, SPEED_WORDS))
         raise RequestError(f"{baud} baud has no speed word; use one of {rates}")
-    return Request(_one_meter(address), CHANGE_SPEED, bytes([SPEED_WORDS[baud]]))
+    return Request(one_meter(address), CHANGE_SPEED, bytes([SPEED_WORDS[baud]]))
 
 
 def clear_demand(address: str, authority: Authority) -> Request:
@@ -179,12 +181,13 @@ def clear_demand(address: str, authority: Authority) -> Request:
 
     Level 04 or higher, and the programming key.  Raises RequestError for an incomplete address.
     """
-    return Request(_one_meter(address), CLEAR_DEMAND, bytes(authority))
+    return Request(one_meter(address), CLEAR_DEMAND, bytes(authority))
 
 
-def _one_meter(address: str) -> str:
+def one_meter(address: str) -> str:
+    """``address`` itself.  Raises NotOneMeterError for a wildcard, a broadcast or a part of one."""
     if not re.fullmatch("[0-9]{12}", address) or address == BROADCAST:
-        raise RequestError(
+        raise NotOneMeterError(
             f"address {address!r} is not one meter's; a change needs all its 12 digits"
         )
     return address

@@ -3,10 +3,10 @@
 Frames of DL/T 645-1997 have the same shape; their control codes give them away.
 
 Not supported: more than one frame at a time (what stands behind the first is shown as such), the
-inside of requests other than their identifier.
+inside of requests other than their identifier and of relay commands.
 """
 
-from protocols import dlt645_1997_items
+from protocols import dlt645_1997_items, dlt645_relay
 from protocols.base import Quality, Value
 from protocols.dlt645 import (
     DATA_OFFSET,
@@ -24,7 +24,8 @@ from protocols.dlt645 import (
     starts,
 )
 from protocols.dlt645_items import Item, find
-from protocols.dlt645_refusals import SECURITY, refusal
+from protocols.dlt645_refusals import RELAY, SECURITY, refusal
+from protocols.dlt645_relay import STATUS_DI, status_words
 from protocols.explain import Explanation, Row
 
 _FUNCTIONS_2007 = {
@@ -48,7 +49,8 @@ def explain(data: bytes) -> Explanation:
     ``facts``: protocol, year, valid, error (None if valid); of a frame also address, control (hex)
     and data (hex, freed of 33H, in the order of the wire); di; of a known item also item, point,
     value (exact decimal text, None if absent or invalid; a list for a block, an object for a
-    record), unit and quality (one per value); refused (in words); seq of a follow-up.
+    record), unit and quality (one per value); refused (in words); seq of a follow-up; of a relay
+    command words and (of the standard's) action, of its reply words if it tells any.
     """
     places = [(start, end) for start, end in starts(data) if end <= len(data)]
     good = [(start, end) for start, end in places if parse_frame(data[start:end])]
@@ -151,6 +153,8 @@ def _data_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]
     if function == READ_ADDRESS and len(wire) == 6:
         facts["value"] = frame.data[::-1].hex().upper()
         return [Row(_hex(wire), "data", f"address {facts['value']}")]
+    if function == RELAY:
+        return _relay_rows(wire, frame, facts)
     # The reply to a write repeats no identifier.
     repeats = _WITH_DI if frame.control & FROM_METER else (*_WITH_DI, _WRITE)
     return _item_rows(wire, frame, facts) if function in repeats else _plain(wire)
@@ -171,6 +175,31 @@ def _item_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]
     if item and whole:
         return [*rows, *_value_rows(wire, data, item, facts)]
     return [*rows, *_plain(wire)]
+
+
+def _relay_rows(wire: bytes, frame: Frame, facts: dict[str, object]) -> list[Row]:
+    """A relay command byte by byte, or what a meter says it did."""
+    if frame.control & FROM_METER:
+        told = ", ".join(dlt645_relay.done(frame.data))
+        if not told:
+            return _plain(wire)
+        facts["words"] = told
+        return [Row(_hex(wire), "execution", told)]
+    control = dlt645_relay.parse(frame.data)
+    if control is None:
+        return _plain(wire)
+    facts["words"] = f"{control.action_words}, {control.deadline_words}"
+    if control.action:
+        facts["action"] = control.action.value
+    authority = control.authority
+    return [
+        Row(_hex(wire[:1]), "level", f"{authority.password[0]:02X}"),
+        Row(_hex(wire[1:4]), "password", _hex(authority.password[1:])),
+        Row(_hex(wire[4:8]), "operator", _hex(authority.operator)),
+        Row(_hex(wire[8:9]), "action", f"{control.code:02X}H {control.action_words}"),
+        Row(_hex(wire[9:10]), "duration or reserved", f"{control.number:02X}H"),
+        Row(_hex(wire[10:]), "deadline", control.deadline_words),
+    ]
 
 
 def _identifier(wire: bytes, data: bytes, item: Item | None, facts: dict[str, object]) -> Row:
@@ -236,6 +265,9 @@ def _value_rows(wire: bytes, data: bytes, item: Item, facts: dict[str, object]) 
     rows = []
     for number, (size, value) in enumerate(zip(sizes, values, strict=True)):
         text = f"{shown[number]} {value.unit}".strip() if shown[number] else qualities[number]
+        if item.di == STATUS_DI and isinstance(value.amount, int):
+            facts["words"] = status_words(value.amount)
+            text += f": {facts['words']}"
         rows.append(Row(_hex(wire[:size]), item.label(number), text))
         wire = wire[size:]
     return rows + _noise(wire, "behind the values")

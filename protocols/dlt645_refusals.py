@@ -5,8 +5,23 @@ State Grid.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 SECURITY, RELAY = 0x03, 0x1C
+
+
+class RelayRefusal(StrEnum):
+    """Why a meter does not switch: the bits of the error word of 1CH, from 0 up."""
+
+    SUSPENDED = "suspended"
+    MAC = "mac"  # it wants an encrypted command
+    PASSWORD = "password"  # noqa: S105
+    AUTHENTICATION = "authentication"  # likewise
+    EXPIRED = "expired"  # the deadline is past, by the meter's own clock
+    PROTECTED = "protected"  # 保电
+    TIMED_PROTECTED = "timed_protected"  # likewise, of a trip that ends by itself
+    DURATION = "duration"
+    ALREADY_TRIPPED = "already_tripped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +33,11 @@ class Refusal:
     hint: str
     permanent: bool
     """Asking the same again is pointless until somebody changes something."""
+    reasons: tuple[RelayRefusal, ...] = ()
+    """Of 1CH alone."""
 
+
+_ERR_PASSWORD = 0x04
 
 # each bit from 0 up: its meaning, what to do
 _Bits = tuple[tuple[str, str], ...]
@@ -47,9 +66,12 @@ _SERR: _Bits = (
 )
 _RELAY_WORD: _Bits = (
     ("suspended", "release the meter first"),
-    ("MAC wrong", "the keys do not fit this meter"),
-    ("password wrong or not authorised", "check the password and its level"),
-    ("authentication timed out", "authenticate again"),
+    ("MAC wrong", "this meter needs the utility's key service"),
+    (
+        "password wrong or not authorised",
+        "check the password and its level; newer meters trip by the utility's key service only",
+    ),
+    ("authentication timed out", "this meter needs the utility's key service"),
     ("time invalid or expired", "compare the meter's clock with ours"),
     ("trip refused: supply is protected", "end the protection first"),
     ("timed trip refused: supply is protected", "end the protection first"),
@@ -71,9 +93,14 @@ def refusal(function: int, data: bytes) -> Refusal:
     words = [meaning for meaning, _ in known]
     words += [f"unknown error bit {bit}" for bit in bits if bit >= len(table)]
     hints = list(dict.fromkeys(hint for _, hint in known))
+    names = tuple(RelayRefusal)
+    reasons = [names[bit] for bit in bits if bit < len(names)] if table is _RELAY_WORD else []
+    if function == RELAY and table is _ERR and code & _ERR_PASSWORD:
+        reasons = [RelayRefusal.PASSWORD]
     return Refusal(
         code=code,
         meaning=" and ".join(words) or "no reason given",
         hint="; ".join(hints) or "try again",
         permanent=any(0 < bit < len(table) and bit != 7 for bit in bits),
+        reasons=tuple(reasons),
     )

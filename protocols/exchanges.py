@@ -19,6 +19,7 @@ from fractions import Fraction
 from protocols import dlt645, dlt645_1997, modbus
 from protocols.base import Quality, Value
 from protocols.dlt645_items import Item
+from protocols.modbus_requests import BITS, bits
 from protocols.modbus_texts import decode_text, encode_text
 from protocols.modbus_values import NAN, Order, decode_value, encode_value, pattern, registers
 from protocols.points import Point
@@ -112,6 +113,7 @@ class RegisterSource:
 
     meaning: Meaning
     function: int
+    """3 or 4; 1 or 2 for a coil or an input, which counts as a register of 0 or 1."""
     register: int
     """The first one, as on the wire, from 0."""
     type: str
@@ -228,8 +230,10 @@ class RegisterExchange:
 
     def values(self, data: bytes, ratio: Ratio = DIRECT) -> dict[str, Value]:
         """The points' values in ``data``, the registers' bytes; all invalid at a wrong length."""
-        if len(data) != 2 * self.request.count:
+        if len(data) != self.request.data_bytes:
             return {source.meaning.point.name: source.meaning.bad() for source in self.sources}
+        if self.request.function in BITS:
+            data = b"".join(bytes([0, bit]) for bit in bits(data, self.request.count))
         first = self.request.register
         return {
             source.meaning.point.name: source.decode(

@@ -23,6 +23,7 @@ from protocols.planner import (
     plan_items,
     plan_registers,
 )
+from protocols.relay import Relay
 
 _MODBUS_DELAY_S = 0.05
 _DLT645_DELAY_S = 0.1
@@ -69,6 +70,8 @@ class Profile(ABC):
     """How many daily freezes (日冻结) the meter keeps; 0: it makes none."""
     freeze_points: tuple[str, ...] = ()
     """What of a daily freeze is collected, each point as the newest freeze has it."""
+    relay: Relay | None = None
+    """How its relay is switched; None if it has none, or none that we could switch."""
 
     @property
     @abstractmethod

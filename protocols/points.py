@@ -166,6 +166,8 @@ _FAMILIES = (
     _Family("relay_state", _TEXT, "the relay as measured", choices=_RELAY),
     _Family("relay_command_state", _TEXT, "the relay as last commanded", choices=_RELAY),
     _Family("relay_forced", _COUNT, "1 while the supply is protected (保电): no trip"),
+    _Family("relay_pre_trip_alarm", _COUNT, "1 while the meter warns that it will trip"),
+    _Family("relay_fault", _COUNT, "1 while the contact does not follow its command"),
     _Family("relay(_trip_count|_close_count)", _COUNT, "relay operations so far", cumulative=True),
     _Family("relay(_trip_time|_close_time)", _TEXT, "last relay operation, by the meter's clock"),
     _Family("forced_control_enable", _COUNT, "1 while a command, not the balance, rules the relay"),

@@ -10,7 +10,9 @@ data identifier, a Modbus point a register::
 
 A variant (same map, other line settings, say) names what it is ``like`` and gives the differences.
 
-Not supported: writing, points computed from others.
+How a relay is switched: protocols/profile_relay.py.
+
+Not supported: other writing, points computed from others.
 """
 
 import re
@@ -33,6 +35,7 @@ from protocols.model import (
 from protocols.planner import Dialect
 from protocols.points import Point, suggest
 from protocols.profile_modbus import modbus_profile
+from protocols.profile_relay import control_relay
 from protocols.profile_tables import (
     Dlt645Table,
     HeadTable,
@@ -124,6 +127,8 @@ def _profile(raw: dict[str, Any], name: str, problems: list[str]) -> Profile | N
     if build is None:
         return None
     own, other = ("modbus", "dlt645") if protocol == "modbus" else ("dlt645", "modbus")
+    if raw.get("relay") and protocol == "dlt645-1997":
+        problems.append("relay: a dlt645-1997 meter has no relay command; leave it out")
     if "identify" in raw and protocol != "modbus":
         problems.append(f"identify: a {protocol} meter is known by its address; leave it out")
     if other in raw:
@@ -166,9 +171,10 @@ def _dlt645(
         if other != meant.name and not entry.bits:
             problems.append(f"{where}: reads the same value as {other}; give each its own")
     problems += _freeze_problems(table, sources)
+    relay = control_relay(raw, sources, problems)
     if not common:
         return None
-    return model(sources=sources, **table.model_dump(), **common)
+    return model(sources=sources, relay=relay, **table.model_dump(), **common)
 
 
 def _freeze_problems(table: Dlt645Table, sources: Mapping[str, ItemSource]) -> list[str]:

@@ -6,11 +6,13 @@ from typing import Any
 
 from protocols.exchanges import RegisterSource
 from protocols.identify import signs
+from protocols.modbus_requests import BITS
 from protocols.modbus_texts import TEXT_TYPES, TIMES
 from protocols.modbus_values import absent_pattern, registers
 from protocols.model import ModbusProfile, Profile
 from protocols.planner import Layout
 from protocols.points import Point
+from protocols.profile_relay import register_relay
 from protocols.profile_tables import ModbusTable, RegisterEntry
 from protocols.profile_values import checked, entries, meaning_of
 
@@ -30,17 +32,21 @@ def modbus_profile(
     _check_overlaps(sources, problems)
     marks = raw.get("identify")
     found_signs = signs(marks if isinstance(marks, list) else [], table, problems)
+    relay = register_relay(raw, sources, problems)
     if not common:
         return None
     readable = [range(first, last + 1) for first, last in table.readable]
     layout = Layout(table.max_registers, (*readable, *_runs(sources, table.function)))
-    return ModbusProfile(sources=sources, layout=layout, signs=found_signs, **common)
+    return ModbusProfile(sources=sources, layout=layout, signs=found_signs, relay=relay, **common)
 
 
 def _register_source(
     meant: Point, entry: RegisterEntry, table: ModbusTable, where: str, problems: list[str]
 ) -> RegisterSource:
-    type_name = entry.type or table.type
+    function = entry.function or table.function
+    # A bit is counted as a register that holds 0 or 1.
+    bit = function in BITS
+    type_name = "u16" if bit else entry.type or table.type
     text = TIMES.get(type_name, entry.registers)
     width = text or (1 if type_name in TEXT_TYPES else registers(type_name))
     problems += [
@@ -52,10 +58,10 @@ def _register_source(
     unit = meant.unit if entry.unit is None else entry.unit
     return RegisterSource(
         meaning=meaning_of(meant, entry, unit, scale, 16 * width, where, problems),
-        function=entry.function or table.function,
+        function=function,
         register=entry.register_,
         type=type_name,
-        byte_order=table.byte_order,
+        byte_order="big" if bit else table.byte_order,
         word_order=table.word_order,
         text_registers=width if type_name in TEXT_TYPES else 0,
         absent=_absent(entry, type_name, table, where, problems),
@@ -77,6 +83,8 @@ def _register_problems(
         yield f"bits: {type_name} has no bits to choose; write type u16 or u32"
     if not 1e-9 <= abs(entry.scale) <= 1e9:
         yield f"scale: {entry.scale} is no scale; write 0.1 or 10, say"
+    if entry.function in BITS and (entry.type or entry.bits):
+        yield "type: a coil or an input is one bit; leave type and bits out"
     if bool(entry.registers) != (type_name in ("ascii", "hex")):
         yield f"registers: {entry.registers}; ascii and hex need a number of registers, others none"
     if entry.folded and not type_name.startswith("f"):

@@ -22,6 +22,7 @@ VALUE_TYPES = Literal[
 ABSENT = int | Literal["nan"]
 ORDER = Literal["big", "little"]
 FUNCTION = Literal[3, 4]
+READ_FUNCTION = Literal[1, 2, 3, 4]
 REGISTER = Annotated[int, Field(ge=0, le=0xFFFF)]
 
 
@@ -57,6 +58,7 @@ class HeadTable(Table):
     dlt645: dict[str, Any] = Field({}, description="a table for DL/T 645 meters")
     modbus: dict[str, Any] = Field({}, description="a table for Modbus meters")
     points: dict[str, Any] = Field(min_length=1, description="the table of points and their places")
+    relay: dict[str, Any] = Field({}, description="the table of how the relay is switched")
     identify: list[dict[str, Any]] = Field([], description="tables, one for each sign of the model")
 
 
@@ -163,7 +165,9 @@ class RegisterEntry(Entry):
     register_: REGISTER = Field(
         alias="register", description="the first register as on the wire, from 0"
     )
-    function: FUNCTION | None = Field(None, description="3 for holding, 4 for input registers")
+    function: READ_FUNCTION | None = Field(
+        None, description="3 for holding, 4 for input registers; 1 for coils, 2 for inputs"
+    )
     type: VALUE_TYPES | None = Field(None, description="how the value stands in its registers")
     unit: str | None = Field(None, description="the unit of raw number x scale")
     scale: Annotated[Decimal, Field(strict=False)] = Field(

@@ -8,6 +8,7 @@ standard input and answered on standard output, a line each:
 
     silence A01     the meter with this asset number or address stops answering
     wake A01        it answers again
+    press A01       its customer presses the button that closes the relay, once that is allowed
 """
 
 import signal
@@ -59,16 +60,22 @@ class Options:
         return self.tcp is not None and self.mode == "modbus-tcp" and not self.dlt645
 
 
-def obey(order: str, area: Area) -> str:
-    """Do what one line of standard input says, and tell what was done."""
+def obey(order: str, area: Area, now: float) -> str:
+    """Do what one line of standard input says at ``now``, and tell what was done."""
     verb, _, name = order.strip().partition(" ")
-    if verb not in ("silence", "wake"):
-        return f"unknown order {verb!r}; use: silence ADDRESS, wake ADDRESS"
+    if verb not in ("silence", "wake", "press"):
+        return f"unknown order {verb!r}; use: silence ADDRESS, wake ADDRESS, press ADDRESS"
     found = [m.meter for m in area.meters.values() if name in (m.asset, m.address)]
-    for meter in found:
-        meter.silent = verb == "silence"
     if not found:
         return f"no meter {name!r}; there are: {', '.join(area.meters)}"
+    if verb == "press":
+        relays = [meter.relay for meter in found if meter.relay]
+        for relay in relays:
+            relay.press(now)
+        states = ", ".join(relay.state for relay in relays)
+        return f"{name} has its button pressed: {states or 'it has no relay'}"
+    for meter in found:
+        meter.silent = verb == "silence"
     return f"{name} is {'silent' if verb == 'silence' else 'awake'}"
 
 
@@ -169,7 +176,8 @@ _FILE = click.Path(path_type=Path)
 def main(**arguments: Any) -> None:
     """Be a meter, or a whole area of them, until stopped.
 
-    While it runs, "silence ADDRESS" and "wake ADDRESS" on standard input do what they say.
+    While it runs, "silence ADDRESS", "wake ADDRESS" and "press ADDRESS" (the button that closes the
+    relay) on standard input do what they say.
     """
     options = Options(**arguments)
     _check(options)
@@ -182,7 +190,8 @@ def main(**arguments: Any) -> None:
         # In the background of a terminal, a read is to fail and not to stop us.
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         if sys.stdin is not None:
-            server.add_orders(sys.stdin.fileno(), lambda order: click.echo(obey(order, area)))
+            fd = sys.stdin.fileno()
+            server.add_orders(fd, lambda order: click.echo(obey(order, area, time.time())))
         server.run()
     except (AreaError, PortError) as error:
         raise click.ClickException(str(error)) from error

@@ -16,6 +16,7 @@ An area is a TOML file::
     baud = 2400                             # else as the profile says; so with parity
     delay_ms = 40
     faults = "late=0.02,babble=0.001"       # see simulators.faults; a [[line]] takes them, too
+    relay = "welded"                        # see simulators.relay_scenarios; "any" is drawn
 
 ``MeterTable`` says what else a meter may do.  ``demo_area`` is a small area without a file.  The
 same seed gives the same customers and the same faults, for ever.
@@ -39,6 +40,7 @@ from protocols.profile import SHIPPED, ProfileError, load
 from simulators.area_meter import AreaMeter, MeterTable, Name, Table, make_meter
 from simulators.faults import NONE, Faults, FaultsError, FaultyLine
 from simulators.line import Line, Pair
+from simulators.relay_scenarios import ScenarioError
 
 PROFILES = SHIPPED
 """Where the meter models are."""
@@ -80,7 +82,8 @@ class AreaLine:
 
     def open(self) -> Pair:
         """The pair itself, to be spoken to; its faults begin anew."""
-        line = Line([meter.meter for meter in self.meters])
+        every = [each.meter for meter in self.meters for each in (meter, meter.twin) if each]
+        line = Line(every)
         meters = {meter.meter.address: meter.faults for meter in self.meters if meter.faults}
         if not self.faults and not meters:
             return line
@@ -165,6 +168,7 @@ def build_area(raw: Mapping[str, Any], profiles: Path, place: str) -> Area:
         raise AreaError(place, [_problem(one) for one in error.errors()]) from error
     builder = _Builder(table.seed, profiles)
     lines = tuple(builder.line(line) for line in table.line)
+    builder.wire(table, lines)
     if builder.problems:
         raise AreaError(place, builder.problems)
     return Area(lines)
@@ -188,6 +192,18 @@ class _Builder:
         there = tuple(meter for meter in meters if meter)
         return AreaLine(table.name, there, faults, f"{self.seed}/{table.name}")
 
+    def wire(self, table: AreaTable, lines: tuple[AreaLine, ...]) -> None:
+        """Put each breaker before the customer that it switches."""
+        meters = Area(lines).meters
+        for each in (meter for line in table.line for meter in line.meter):
+            if each.switches and each.asset in meters:
+                if each.switches in meters:
+                    meters[each.asset].switch(meters[each.switches])
+                else:
+                    self.problems.append(
+                        f"meter {each.asset}: switches {each.switches}, which is no asset here"
+                    )
+
     def _meter(self, table: MeterTable, where: str, *, tcp: bool) -> AreaMeter | None:
         where = f"{where}, meter {table.asset}"
         if table.asset in self._assets:
@@ -203,7 +219,11 @@ class _Builder:
         if unknown := [point for point in table.refuses if point not in model.points]:
             self.problems.append(f"{where}: refuses {', '.join(unknown)}: no points of its model")
             return None
-        return make_meter(table, model, self.seed, faults, tcp=tcp)
+        try:
+            return make_meter(table, model, self.seed, faults, tcp=tcp)
+        except ScenarioError as error:
+            self.problems.append(f"{where}: relay: {error}")
+            return None
 
     def _model(self, name: str) -> Profile | None:
         if name not in self._models:

@@ -1,6 +1,7 @@
 """One meter of an area file: what its table may say, and the meter that comes of it.
 
-Quirks that a model's protocol does not know (blocks, of a Modbus meter) are passed over.
+Quirks that a model's protocol does not know (blocks, of a Modbus meter) are passed over, and so is
+the relay of a model without one.
 """
 
 from dataclasses import dataclass
@@ -11,16 +12,22 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from protocols.base import Value
 from protocols.model import Dlt645Profile, ModbusProfile, OldDlt645Profile, Profile
+from protocols.relay import ControlRelay
 from simulators import dlt645_meter, modbus_meter
 from simulators.dlt645_memory import Absent
 from simulators.dlt645_meter import DLT645Meter
 from simulators.dlt645_old_meter import OldDLT645Meter
+from simulators.dlt645_switch import STANDARD_RELAY
 from simulators.faults import NONE, Faults
 from simulators.household import Household
 from simulators.load import Kind
 from simulators.meter import Meter, MeterClock, Settings, Swapped
 from simulators.modbus_meter import ModbusMeter
+from simulators.relay import SimRelay
+from simulators.relay_scenarios import Behaviour, behaviour
 
+_TWIN = 8
+"""The generation of a meter that has another one's address from the beginning."""
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,64}$")]
 
 
@@ -55,6 +62,12 @@ class MeterTable(Table):
     rollover_wh: int = Field(0, ge=0)
     swapped_at: AwareDatetime | None = None
     """From then on another meter answers at this address."""
+    relay: str = "normal"
+    """What is wrong with its relay: see simulators.relay_scenarios."""
+    prepays: Literal["none", "energy", "money"] = "money"
+    """What it says that it counts down by itself."""
+    switches: Name | None = None
+    """The asset whose customer hangs behind this breaker; None: the meter's own."""
     faults: str = ""
 
 
@@ -71,20 +84,51 @@ class AreaMeter:
     faults: Faults = NONE
     successor: tuple[float, Household] | None = None
     """From this moment on, UTC seconds, another meter hangs there, with a household of its own."""
+    twin: "AreaMeter | None" = None
+    """Another meter on the same line with the same address, and a customer of its own."""
 
     def truth(self, now: float) -> dict[str, Value]:
         """What it would show if it had enough digits, for every point of its profile it has."""
-        household = self.household
-        if self.successor and now >= self.successor[0]:
-            household = self.successor[1]
-        exact = household.truth(self.meter.clock.shows(now))
+        self.meter.advance(now)
+        exact = self._there(now).truth(self.meter.clock.shows(now))
         return {point: exact[point] for point in self.profile.points if point in exact}
+
+    def supplied(self, now: float) -> bool:
+        """Whether its customer really has supply, whatever any relay says."""
+        self.meter.advance(now)
+        return self._there(now).supply.on(self.meter.clock.shows(now))
+
+    @property
+    def relay(self) -> SimRelay | None:
+        """The relay, with every movement and every command so far; None if it has none."""
+        return self.meter.relay
+
+    def switch(self, other: "AreaMeter") -> None:
+        """Cut off the customer of ``other``, too: this is the breaker before it."""
+        if self.relay:
+            other.meter.before.append(self.relay)
+            clock, supply = other.meter.clock, other.household.supply
+            self.relay.feeds(
+                lambda at, on: supply.switch(clock.shows(at), on=on, contact=self.asset)
+            )
+
+    def _there(self, now: float) -> Household:
+        return self.successor[1] if self.successor and now >= self.successor[0] else self.household
 
 
 def make_meter(
-    table: MeterTable, profile: Profile, seed: int, faults: Faults, *, tcp: bool
+    table: MeterTable,
+    profile: Profile,
+    seed: int,
+    faults: Faults,
+    *,
+    tcp: bool,
+    generation: int = 0,
 ) -> AreaMeter:
-    """The meter of ``table`` and who draws behind it; ``seed`` is the area's."""
+    """The meter of ``table`` and who draws behind it; ``seed`` is the area's.
+
+    ``generation`` tells apart those that have one address: their own numbers differ.
+    """
     household = Household(
         f"{seed}/{table.asset}",
         kind=table.kind,
@@ -93,8 +137,9 @@ def make_meter(
         start_wh=table.start_wh,
         rollover_wh=table.rollover_wh,
     )
-    clock = MeterClock(table.clock_offset_s, table.clock_drift_ppm)
-    meter = _device(table, profile, household, clock, tcp=tcp)
+    does = behaviour(table.relay, f"{seed}/{table.asset}/relay")
+    clock = MeterClock(table.clock_offset_s + does.clock_ahead_s, table.clock_drift_ppm)
+    meter = _device(table, profile, household, clock, does, tcp=tcp, generation=generation)
     successor = None
     if table.swapped_at:
         clock_zone = timedelta(seconds=household.utc_offset_s)
@@ -107,11 +152,17 @@ def make_meter(
             start_wh=0,
         )
         successor = table.swapped_at.timestamp(), another
-        new = _device(table, profile, another, MeterClock(), tcp=tcp, generation=1)
+        new = _device(table, profile, another, MeterClock(), does, tcp=tcp, generation=1)
         meter = Swapped(meter, new, successor[0])
     settings = meter.settings
+    twin = None
+    if does.twin_delay_s is not None:
+        delay_ms = table.delay_ms + round(1000 * does.twin_delay_s)
+        like = {"asset": f"{table.asset}-twin", "relay": "normal", "delay_ms": delay_ms}
+        other = table.model_copy(update=like)
+        twin = make_meter(other, profile, seed, faults, tcp=tcp, generation=_TWIN)
     return AreaMeter(
-        table.asset, profile, table.address, settings, household, meter, faults, successor
+        table.asset, profile, table.address, settings, household, meter, faults, successor, twin
     )
 
 
@@ -120,6 +171,7 @@ def _device(
     profile: Profile,
     household: Household,
     clock: MeterClock,
+    does: Behaviour,
     *,
     tcp: bool,
     generation: int = 0,
@@ -138,7 +190,9 @@ def _device(
             tcp=tcp,
             clock=clock,
             quirks=modbus_meter.Quirks(
-                serial_number=20_260_000 + unit + 1000 * generation, refuses=table.refuses
+                serial_number=20_260_000 + unit + 1000 * generation,
+                refuses=table.refuses,
+                relay=does,
             ),
         )
     if isinstance(profile, OldDlt645Profile):
@@ -151,8 +205,6 @@ def _device(
             keeps_wildcards=table.wildcard_header,
             clock=clock,
         )
-    sources = profile.sources if isinstance(profile, Dlt645Profile) else {}
-    refused = [sources[point].item.di for point in table.refuses]
     return DLT645Meter(
         table.address,
         household,
@@ -160,13 +212,23 @@ def _device(
         delay_s=delay_s,
         clock=clock,
         number=f"9{generation}{table.address[2:]}" if generation else table.address,
-        quirks=dlt645_meter.Quirks(
-            preamble=table.preamble,
-            data_bytes_max=table.data_bytes_max,
-            blocks=table.blocks,
-            wildcard_header=table.wildcard_header,
-            absent=table.absent,
-            filler=bytes.fromhex(table.filler),
-            refuses=refused,
-        ),
+        quirks=_quirks(table, profile),
+        relay=SimRelay(does),
+    )
+
+
+def _quirks(table: MeterTable, profile: Profile) -> dlt645_meter.Quirks:
+    """In what a DL/T 645-2007 meter differs from others."""
+    model = profile.relay
+    sources = profile.sources if isinstance(profile, Dlt645Profile) else {}
+    return dlt645_meter.Quirks(
+        preamble=table.preamble,
+        data_bytes_max=table.data_bytes_max,
+        blocks=table.blocks,
+        wildcard_header=table.wildcard_header,
+        absent=table.absent,
+        filler=bytes.fromhex(table.filler),
+        refuses=[sources[point].item.di for point in table.refuses],
+        switched_by=model if isinstance(model, ControlRelay) else STANDARD_RELAY,
+        prepays=table.prepays,
     )

@@ -46,8 +46,7 @@ _FACTS: dict[str, int | str | None] = {
     "04000306": 1,
     "04000307": 1,
     **dict.fromkeys(("04000502", "04000504", "04000505", "04000506", "04000507"), 0),
-    # Prepaid in money (bits 9-8, State Grid's extension), relay closed (bit 4).
-    "04000503": 0x0200,
+    "04000503": 0,  # the meter puts in what it is and what its relay tells
     "04001001": 20_00,  # alert amounts, fen
     "04001002": 5_00,
     "04001003": 0,
@@ -69,11 +68,12 @@ class Memory:
     ) -> None:
         self._household = household
         self._absent = absent
-        self._facts: dict[str, int | str | None] = _FACTS | {
+        self.facts: dict[str, int | str | None] = _FACTS | {
             "04000401": address,
             "04000402": number,
             "04000501": 0x0010 if household.kind is Kind.SOLAR else 0,
         }
+        """What single items hold that is not the customer's; a meter may change its own."""
 
     def read(self, di: str, now: float) -> bytes | None:
         """The bytes behind the identifier at ``now``; None if the meter has no such item."""
@@ -100,8 +100,8 @@ class Memory:
             return self._demand(item.di[2:4], int(item.di[4:6], 16), at)
         if item.di in _CLOCK:
             return [_CLOCK[item.di](self._household.local(now))]
-        if item.di in self._facts:
-            return [self._facts[item.di]]
+        if item.di in self.facts:
+            return [self.facts[item.di]]
         amount = self._household.value(item.point, now) if item.point else None
         return None if amount is None else [_shown(item, item.point or "", amount)]
 

@@ -4,9 +4,11 @@
     12H  the rest of a long answer, frame by frame
     13H  what is your address, asked of AAAAAAAAAAAA
 
-Addresses may be shortened: high pairs of AA are anybody's.  Everything that would change the meter
-(14H to 1CH) is refused for lack of a password, other functions for "other"; broadcasts are heard in
-silence.
+    1CH  the relay (simulators/dlt645_switch.py); 9CH, or DCH with the reason
+
+Addresses may be shortened: high pairs of AA are anybody's.  Everything else that would change the
+meter (14H to 1BH) is refused for lack of a password, other functions for "other"; broadcasts are
+heard in silence.
 
 Not supported: DL/T 645-1997, load-profile reads with a time, security (03H).
 """
@@ -16,16 +18,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from protocols.dlt645 import Frame, encode_frame, find_frame
+from protocols.relay import ControlRelay
 from simulators.dlt645_memory import Absent, Memory
+from simulators.dlt645_switch import STANDARD_RELAY, STATUS, Switch
 from simulators.household import Household
 from simulators.meter import RIGHT, Meter, MeterClock, Settings
+from simulators.relay import SimRelay
 
-READ, READ_ON, READ_ADDRESS = 0x11, 0x12, 0x13
+READ, READ_ON, READ_ADDRESS, RELAY = 0x11, 0x12, 0x13, 0x1C
 DONE, MORE, REFUSED = 0x80, 0xA0, 0xC0
 """Added to the function in a reply."""
 OTHER, NO_SUCH_DATA, NOT_AUTHORISED = 0x01, 0x02, 0x04
 """Reasons for a refusal: bits of the standard's error word."""
 ANYBODY = "AA" * 6
+KINDS = ("none", "energy", "money")
+"""Bits 8 and 9 of status word 3."""
 STANDARD = Settings(2400, "E")
 """What DL/T 645-2007 prescribes for RS-485."""
 
@@ -48,6 +55,10 @@ class Quirks:
     """What it adds to the end of a block: AA or DD."""
     refuses: Collection[str] = ()
     """Identifiers that it calls "no such data", though the standard has them."""
+    switched_by: ControlRelay = STANDARD_RELAY
+    """What its model's file says of the relay: password and codes."""
+    prepays: str = "money"
+    """What it says that it counts down by itself: one of ``KINDS``."""
 
 
 ORDINARY = Quirks()
@@ -66,9 +77,14 @@ class DLT645Meter(Meter):
         clock: MeterClock = RIGHT,
         number: str | None = None,
         quirks: Quirks = ORDINARY,
+        relay: SimRelay | None = None,
     ) -> None:
         super().__init__(address, settings, find_frame, delay_s, clock)
         self._memory = Memory(household, address, number or address, quirks.absent)
+        self.relay = relay or SimRelay()
+        self._memory.facts[STATUS] = KINDS.index(quirks.prepays) << 8
+        self._switch = Switch(self.relay, quirks.switched_by, household, self._memory.facts)
+        self.relay.feeds(lambda at, on: self._switch.moved(self.clock.shows(at), on=on))
         self._quirks = quirks
         self._reading = b""
         """The identifier, as on the wire, of the answer that is being read on."""
@@ -90,7 +106,17 @@ class DLT645Meter(Meter):
         if function == READ_ADDRESS:
             asked = request.address == ANYBODY and not data
             return self._frame(function | DONE, self._wire_address()) if asked else None
+        if function == RELAY:
+            return self._relay_reply(data, now)
         return self._refuse(function, NOT_AUTHORISED if 0x14 <= function <= 0x1C else OTHER)
+
+    def _relay_reply(self, data: bytes, now: float) -> bytes | None:
+        """What it says to a relay command, as far as its relay lets it speak."""
+        reason = self._switch.obey(data, now)
+        reply = self._frame(RELAY | DONE, b"")
+        if reason is not None:
+            reply = self._frame(RELAY | REFUSED, reason)
+        return self._switch.disguised(reply, self._quirks.preamble)
 
     def _meant(self, address: str) -> bool:
         if address == self.address:
@@ -103,6 +129,7 @@ class DLT645Meter(Meter):
         if len(data) != 4:
             return self._refuse(READ, OTHER)
         di = data[::-1].hex().upper()
+        self._switch.tell()
         found = None if self._refuses(di) else self._memory.read(di, now)
         if found is None:
             return self._refuse(READ, NO_SUCH_DATA)

@@ -5,6 +5,8 @@ consistent in itself, voltage, current, reactive and apparent power and power fa
 (S = U x I, P = S x power factor), demands, and a prepaid balance that is topped up whenever it is
 used up.  Points are named as in ``protocols.points``.
 
+While its ``supply`` is cut it draws nothing, and its registers stand still.
+
 Amounts are integers: energy in mWh (10**-6 kWh), everything else in thousandths of the point's unit
 (mV, mA, mW, mHz, 0.001 yuan).  Times are UTC seconds.
 
@@ -19,6 +21,7 @@ from protocols.base import Value
 from protocols.points import exponent
 from protocols.points import point as meaning_of
 from simulators.load import TARIFF_OF_HOUR, TARIFFS, WINDOW_MINUTES, Kind, Load, noise
+from simulators.supply import Supply
 
 DAY_MS = 86_400_000
 NOMINAL_MV = 220_000
@@ -77,9 +80,11 @@ class Household:
         )
         midnight = datetime(installed.year, installed.month, installed.day, tzinfo=UTC)
         self._day0_ms = (int(midnight.timestamp()) - utc_offset_s) * 1000
-        self._energies: tuple[float, dict[str, int]] = (-1.0, {})
-        self._moment: tuple[int, dict[str, int]] = (-1, {})
-        self._peaks: dict[int, tuple[Demand, ...]] = {}
+        self.supply = Supply(self._count)
+        self._energies: tuple[tuple[float, int], dict[str, int]] = ((-1.0, 0), {})
+        self._moment: tuple[tuple[int, bool], dict[str, int]] = ((-1, True), {})
+        self._peaks: dict[tuple[int, int], tuple[Demand, ...]] = {}
+        """By day and how often the supply had changed."""
 
     def local(self, at: float) -> datetime:
         """The customer's wall clock."""
@@ -111,8 +116,9 @@ class Household:
         """Voltages, currents, powers and so on, by point, in thousandths of the point's unit."""
         day, ms = self._when(now)
         minute = day * 1440 + ms // 60_000
-        if self._moment[0] != minute:
-            self._moment = (minute, self._measure(day, ms // 60_000))
+        supplied = self.supply.on(now)
+        if self._moment[0] != (minute, supplied):
+            self._moment = (minute, supplied), self._measure(day, ms // 60_000, supplied=supplied)
         return self._moment[1]
 
     def money(self, now: float) -> dict[str, int]:
@@ -161,8 +167,9 @@ class Household:
         return divmod(max(0, int(at * 1000) - self._day0_ms), DAY_MS)
 
     def _counted(self, at: float) -> dict[str, int]:
-        if self._energies[0] != at:
-            self._energies = (at, self._count(at))
+        key = at, self.supply.changes
+        if self._energies[0] != key:
+            self._energies = key, self.supply.energies(at)
         return self._energies[1]
 
     def _count(self, at: float) -> dict[str, int]:
@@ -192,14 +199,14 @@ class Household:
         found["energy_reactive_q3" if feeds else "energy_reactive_q1"] = sum(reactive)
         return found
 
-    def _measure(self, day: int, minute: int) -> dict[str, int]:
+    def _measure(self, day: int, minute: int, *, supplied: bool) -> dict[str, int]:
         sway = noise(f"{day}/{minute}", 1 + self.phases)
         """The grid's own restlessness: neighbours see the same frequency and voltage."""
         sign = -1 if self.kind is Kind.SOLAR else 1
         found: dict[str, int] = {"frequency": 49_968 + sway[0] // 4}
         sums = [0, 0, 0]
         for n, load in enumerate(self._loads, 1):
-            active = load.day(day).power_mw(minute)
+            active = load.day(day).power_mw(minute) if supplied else 0
             reactive = active * self._tangents[n - 1] // 1000
             apparent = isqrt(active**2 + reactive**2)
             sag_mv = sign * apparent // 1500
@@ -210,9 +217,7 @@ class Household:
             sums = [a + b for a, b in zip(sums, (active, reactive, apparent), strict=True)]
         found |= _power("", sign * sums[0], sign * sums[1], isqrt(sums[0] ** 2 + sums[1] ** 2))
         start = minute // WINDOW_MINUTES * WINDOW_MINUTES
-        found["power_active_demand"] = sign * sum(
-            load.day(day).window_mw(start) for load in self._loads
-        )
+        found["power_active_demand"] = sign * self._window_mw(day, start)
         return found | self._derived(found)
 
     def _derived(self, found: dict[str, int]) -> dict[str, int]:
@@ -244,12 +249,12 @@ class Household:
     def _peaks_of(self, day: int, minutes: int) -> tuple[Demand, ...]:
         """The highest demand of the first ``minutes`` of a day: in all, then in each tariff."""
         whole = minutes == 1440
-        if whole and day in self._peaks:
-            return self._peaks[day]
-        days = [load.day(day) for load in self._loads]
+        key = day, self.supply.changes
+        if whole and key in self._peaks:
+            return self._peaks[key]
         peaks = [Demand()] * (1 + TARIFFS)
         for start in range(0, minutes - WINDOW_MINUTES + 1, WINDOW_MINUTES):
-            power_mw = sum(that.window_mw(start) for that in days)
+            power_mw = self._window_mw(day, start)
             for n in (0, TARIFF_OF_HOUR[start // 60]):
                 if power_mw > peaks[n].power_mw:
                     end_ms = self._day0_ms + day * DAY_MS + (start + WINDOW_MINUTES) * 60_000
@@ -257,8 +262,17 @@ class Household:
         if whole:
             if len(self._peaks) > 62:
                 self._peaks.clear()
-            self._peaks[day] = tuple(peaks)
+            self._peaks[key] = tuple(peaks)
         return tuple(peaks)
+
+    def _window_mw(self, day: int, start: int) -> int:
+        """The mean power of the demand window that begins at this minute."""
+        begin = (self._day0_ms + day * DAY_MS + start * 60_000) / 1000
+        end = begin + WINDOW_MINUTES * 60
+        if not self.supply.touched(begin, end):
+            return sum(load.day(day).window_mw(start) for load in self._loads)
+        before, after = (self.supply.energies(at)["energy_active_total"] for at in (begin, end))
+        return (after - before) * 60 // WINDOW_MINUTES
 
 
 def in_steps(point: str, amount: int, unit: str, decimals: int) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from simulators.relay import SimRelay
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -68,6 +70,10 @@ class Meter(ABC):
         """From the end of the request to the first byte of the reply."""
         self.clock = clock
         self.silent = False
+        self.relay: SimRelay | None = None
+        """What cuts its customer off; None if it has none."""
+        self.before: list[SimRelay] = []
+        """Breakers in front of it that cut its customer off, too."""
 
     def hears(self, baud: int | None, parity: str | None) -> bool:
         """Whether a request sent like this is more than noise to it; None: nobody can tell."""
@@ -78,8 +84,16 @@ class Meter(ABC):
 
         ``request`` is what ``find`` returned, ``now`` UTC seconds at the end of the request.
         """
+        self.advance(now)
         reply = None if self.silent else self.reply(request, self.clock.shows(now))
         return (self.delay_s, reply) if reply else None
+
+    def advance(self, now: float) -> None:
+        """Let what falls due until ``now`` (true UTC seconds) happen: a relay moves late."""
+        for relay in self.before:
+            relay.advance(now)
+        if self.relay:
+            self.relay.advance(now)
 
     @abstractmethod
     def reply(self, request: Any, now: float) -> bytes | None:
@@ -96,10 +110,18 @@ class Swapped(Meter):
         """``at`` is the moment of the exchange in UTC seconds."""
         super().__init__(old.address, old.settings, old.find, old.delay_s)
         self._old, self._new, self._at = old, new, at
+        self.relay = old.relay
 
     def answer(self, request: Any, now: float) -> tuple[float, bytes] | None:
         """The answer of the one that hangs there."""
         return None if self.silent else self._there(now).answer(request, now)
+
+    def advance(self, now: float) -> None:
+        """Of both."""
+        super().advance(now)
+        self._old.advance(now)
+        self._new.advance(now)
+        self.relay = self._there(now).relay
 
     def reply(self, request: Any, now: float) -> bytes | None:
         """Likewise, without the delay."""

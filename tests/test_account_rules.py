@@ -188,6 +188,15 @@ def test_taking_protection_away_changes_nothing_else() -> None:
         unprotect(PROTECTED, wanted, site())
 
 
+def test_what_left_the_configuration_keeps_nobody_from_protecting() -> None:
+    bare = replace(site(account()), policies=(), tariffs=(), meters=())
+    wanted = replace(account(), class_=Class.LIFE_SUPPORT)
+
+    assert change(account(), wanted, bare, TODAY).class_ is Class.LIFE_SUPPORT
+    with pytest.raises(AccountError, match="policy: found 'shop'"):
+        change(account(), replace(wanted, policy="shop"), bare, TODAY)
+
+
 def test_a_veto_that_has_run_out_protects_no_more() -> None:
     over = replace(account(), no_cut=NoCut(reason="winter", until=TODAY - DAY))
 

@@ -282,6 +282,7 @@ def test_the_schema_of_commands_names_every_command() -> None:
         "topup.reverse",
         "adjust",
         "tariff.put",
+        "reading.rule",
         "statement",
         "reconcile",
         "journal.resend",

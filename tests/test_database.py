@@ -206,6 +206,18 @@ def test_a_damaged_file_is_set_aside(path: Path, open_it: Open, damage: str) -> 
     add(again, Lane.LIVE)
 
 
+def test_a_damaged_name_in_the_schema_is_damage(path: Path, open_it: Open) -> None:
+    """SQLite quotes the name in its complaint, and Python cannot read that."""
+    open_it().close()
+    content = path.read_bytes()
+    bad = content.replace(b"tablelearned", b"tablel\xe5arned").replace(
+        b"CREATE TABLE le", b"CREATE TABLX le"
+    )
+    path.write_bytes(bad)
+
+    assert open_it().started.how is How.DAMAGED
+
+
 def test_damage_under_the_feet_ends_all_writing(path: Path, open_it: Open) -> None:
     store = open_it()
     add(store, Lane.LIVE, 1000)

@@ -114,3 +114,12 @@ def test_a_long_row_is_shortened_on_the_page_only() -> None:
 
     assert facts["protocol"] == "modbus-rtu"
     assert max(map(len, table(explain(data)).splitlines())) < 160
+
+
+def test_a_relay_command_is_told_in_words() -> None:
+    trip = "68 61 10 01 30 12 15 68 1C 10 35 6A 39 35 34 33 33 33 4D 33 33 33 33 63 45 CC 2C 16"
+    result = decode(*trip.split())
+
+    assert result.exit_code == 0
+    assert "1AH trip" in result.stdout
+    assert result.stdout.endswith("\ntrip, until 2099-12-30 00:00:00\n")

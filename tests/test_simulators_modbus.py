@@ -55,7 +55,7 @@ def test_every_point_of_every_model_is_the_customers(profile: ModbusProfile, kin
             assert isinstance(value.amount, int)
             assert abs(value.amount - shown) <= max(10, abs(shown) >> 22, step), name
             compared += 1
-    assert compared > 0
+    assert compared > 0 or profile.name.startswith("external-breaker"), "a breaker measures nothing"
 
 
 @pytest.mark.parametrize(

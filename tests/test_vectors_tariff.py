@@ -58,11 +58,14 @@ def roundings(total: tuple[str, str] = ("0.01", "half_up"), **others: object) ->
 
 def annual_step(vector: Vector) -> Decimal:
     tariff, usage = vector["tariff"], vector["usage"]
-    made = make(
-        component("steps", mode="telescopic", prices=tariff["price"]),
-        steps=table(period="year", bounds=texts(tariff["bounds_kwh"])),
-    )
+    steps = table(period="year", bounds=texts(tariff["bounds_kwh"]))
     before = text(usage["cumulative_before"])
+    if rates := [rate for rate in tariff["tou"] if rate in usage]:
+        prices = {rate: tariff["tou"][rate] for rate in rates}
+        made = make(component("step_tou", prices=prices), rates=rates, steps=steps)
+        kwh = {rate: text(usage[rate]) for rate in rates}
+        return total(made, kwh=kwh, step_before_kwh=before)
+    made = make(component("steps", mode="telescopic", prices=tariff["price"]), steps=steps)
     return total(made, kwh=text(usage["kwh"]), step_before_kwh=before)
 
 

@@ -32,6 +32,7 @@ ROLES: Mapping[str, Role] = {
     "adjust": Role.MONEY,
     "emergency": Role.MONEY,
     "tariff.put": Role.TARIFF,
+    "reading.rule": Role.ACCOUNT,
 }
 """An order that is not here needs no signature: it changes nothing, or carries its own (voucher).
 """

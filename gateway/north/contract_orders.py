@@ -209,6 +209,24 @@ class TariffPut(Message):
     ]
 
 
+class ReadingRule(Message):
+    """What a person knows better than a daily freeze (日冻结).  The freeze itself stays."""
+
+    name: Literal["reading.rule"]
+    meter: Meter
+    day: Annotated[Day, Field(description="The day at whose end the registers stood so.")]
+    action: Literal["accept", "reject", "replace", "estimate"] = Field(
+        description="Charge the odd freeze; never charge it; charge these registers instead; the"
+        " same, as an estimate until a real reading comes."
+    )
+    registers: dict[Point, Amount] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="For replace and estimate: the registers, each in its point's unit.",
+    )
+    reason: Sentence = Field(min_length=1)
+
+
 class StatementOf(Message):
     """Ask for an account's statement (对账单)."""
 
@@ -279,6 +297,7 @@ MoneyOrder = (
     | TopUpReverse
     | Adjust
     | TariffPut
+    | ReadingRule
     | StatementOf
     | Reconcile
     | JournalResend

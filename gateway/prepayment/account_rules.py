@@ -94,7 +94,8 @@ def change(current: Account, wanted: Account, site: Site, today: date) -> Accoun
         f"{what}; to take protection away needs two persons: a request and an approval"
         for what in protection_lost(current, wanted, today)
     ]
-    found = [*_change_problems(current, wanted, today), *lowered, *problems(wanted, site)]
+    found = [*_change_problems(current, wanted, today), *lowered]
+    found += _new_problems(current, wanted, site)
     return _next(wanted, current.version + 1, found)
 
 
@@ -110,7 +111,7 @@ def unprotect(current: Account, wanted: Account, site: Site) -> Account:
         for key in keys
         if getattr(current, key) != getattr(wanted, key)
     ]
-    return _next(wanted, current.version + 1, found + problems(wanted, site))
+    return _next(wanted, current.version + 1, found + _new_problems(current, wanted, site))
 
 
 def protection_lost(current: Account, wanted: Account, today: date) -> list[str]:
@@ -140,7 +141,7 @@ def swap(done: Swap, site: Site, today: date) -> list[Account]:
     after = replace(site, accounts={**site.accounts, **swapped})
     for account in concerned:
         found = list(_end_problems(account, done.old, done.day, done.final, today))
-        if found := found or problems(swapped[account.number], after):
+        if found := found or _new_problems(account, swapped[account.number], after):
             raise AccountError(account.number, found)
     return list(swapped.values())
 
@@ -150,7 +151,7 @@ def close(
 ) -> Account:
     """The account closed (销户) at the end of ``day`` with the final registers of all its meters.
 
-    What is left or owed is settled when the last day was charged: top_up.close_out.
+    What is left or owed is settled when the last day was charged: close_out.py.
     Raises AccountError.
     """
     found = [f"closed: it is closed since {current.closed}"] if current.closed else []
@@ -166,6 +167,15 @@ def close(
         for one in current.meterings
     )
     return _next(replace(current, closed=day, meterings=meterings), current.version + 1, found)
+
+
+def _new_problems(current: Account, wanted: Account, site: Site) -> list[str]:
+    """What is wrong with ``wanted`` alone.
+
+    A limit or meter that has left the configuration must not keep anybody from adding protection.
+    """
+    old = problems(current, site)
+    return [problem for problem in problems(wanted, site) if problem not in old]
 
 
 def _next(account: Account, version: int, found: list[str]) -> Account:

@@ -29,16 +29,15 @@ class Capacity:
         """A line per part."""
         if not run.usage.capacity and run.usage.days:
             raise UsageError("capacity: missing; the tariff has a price per kVA")
-        passed, below = 0, (0, 1)
+        passed = before = 0
         for va, days in run.usage.capacity:
             passed += days
-            share = run.share(self.days_basis, passed)
-            # What is left over of a month of 30 days is what its last part counts.
-            num, den = share[0] * below[1] - below[0] * share[1], share[1] * below[1]
-            below = share
-            part = Fraction(num, den)
+            # The last part of a whole month of 30 days counts what the others left over.
+            counted, whole = run.counted(self.days_basis, passed)
+            share = ONE if counted - before == whole else (counted - before, whole)
+            before = counted
             label = self.head.label if va else f"{self.head.label}, suspended"
-            run.add(label, va, "kVA", self.price, (part.numerator, part.denominator))
+            run.add(label, va, "kVA", self.price, share)
 
 
 @dataclass(frozen=True, slots=True)

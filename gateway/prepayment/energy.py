@@ -1,4 +1,8 @@
-"""The components of a tariff that price energy: flat, by rate, by step, and both together."""
+"""The components of a tariff that price energy: flat, by rate, by step, and both together.
+
+Not supported: steps filled by the rates in the order of time.  Registers do not tell it; where a
+tariff is settled every day, ``proportional`` is the nearest.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

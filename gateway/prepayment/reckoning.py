@@ -100,7 +100,7 @@ class Head:
     seasons: tuple[Season, ...] = ()
     """When it holds; always if empty."""
     rounding: RoundTo | None = None
-    """Of the sum of its lines."""
+    """Of the sum of its lines, which are then not rounded one by one."""
 
 
 class Component(Protocol):
@@ -187,7 +187,7 @@ class Run:
             exact = exact[0] * self.part[0], exact[1] * self.part[1]
         num, den = exact
         head, rounding = self.head, self.line_rounding
-        if rounding is None:
+        if rounding is None or head.rounding is not None:
             amount_e4 = _HALF_UP(num, den)
             if den == self._den:
                 self._num += num
@@ -217,17 +217,21 @@ class Run:
                 f"energy {register}: missing; the tariff needs it for the rate {rate!r}"
             ) from None
 
-    def share(self, basis: int | None, days: int | None = None) -> tuple[int, int]:
-        """Which part of a price per settlement period the segment's days so far make.
+    def share(self, basis: int | None) -> tuple[int, int]:
+        """Which part of a price per settlement period the segment's days so far make."""
+        counted, whole = self.counted(basis, self.usage.days)
+        return ONE if counted == whole else (counted, whole)
+
+    def counted(self, basis: int | None, days: int) -> tuple[int, int]:
+        """As how many days of how many the first ``days`` of the segment count.
 
         ``basis`` is None for the days the period has, or a number of days (30) that each
-        period counts as.  Source: 30 days a month, supply business rules (供电营业规则).
+        period counts as, however many it has.  Source: supply business rules (供电营业规则).
         """
         period_days = self.usage.period_days
-        days = self.usage.days if days is None else days
-        if basis is None or days >= period_days:
-            return ONE if days == period_days else (days, period_days)
-        return min(days, basis), basis
+        if basis is None:
+            return days, period_days
+        return (basis if days >= period_days else min(days, basis)), basis
 
     def bounds_wh(self) -> tuple[int, ...]:
         """The step limits that hold, in Wh; for this account and these days."""

@@ -22,6 +22,8 @@ UnitText = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,3}|0\.[0-9]{0,3}[1-9])$
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")]
 SeasonText = Annotated[str, Field(pattern=r"^[0-9]{2}-[0-9]{2}\.\.[0-9]{2}-[0-9]{2}$")]
 WindowText = Annotated[str, Field(pattern=r"^[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}$")]
+Day = Annotated[date, Field(ge=date(1980, 1, 1), le=date(2999, 12, 31))]
+Register = Literal["t1", "t2", "t3", "t4", "t5", "t6"]
 Mode = Literal["half_up", "half_even", "floor", "ceil", "truncate"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -66,7 +68,7 @@ class SettlementTable(Table):
     start_day: int = Field(1, ge=1, le=28, description="the day on which it begins, 1 to 28")
     start_month: int = Field(1, ge=1, le=12, description="a month in which one begins, 1 to 12")
     days: int | None = Field(None, ge=1, le=62, description="how many days, 1 to 62")
-    anchor: date | None = Field(None, description="a day on which one begins, like 2026-01-05")
+    anchor: Day | None = Field(None, description="a day on which one begins, like 2026-01-05")
 
 
 class SeasonBoundsTable(Table):
@@ -79,7 +81,7 @@ class SeasonBoundsTable(Table):
 class ChangeTable(Table):
     """``[[steps.change]]``: other limits from a day on."""
 
-    since: date = Field(description="the first day, like 2026-07-01")
+    since: Day = Field(description="the first day, like 2026-07-01")
     bounds: list[EnergyText] = Field(min_length=1, max_length=19, description=BOUNDS)
 
 
@@ -111,7 +113,7 @@ class WindowTable(Table):
         min_length=1,
         description='some of "weekday", "weekend", "holiday"',
     )
-    dates: list[date] = Field([], max_length=400, description="days, like [2026-10-01]")
+    dates: list[Day] = Field([], max_length=400, description="days, like [2026-10-01]")
     rates: Mapping[str, list[WindowText]] = Field(
         description='windows by rate, like { peak = ["08:00-22:00"], valley = ["22:00-08:00"] }'
     )
@@ -290,20 +292,20 @@ class TariffTable(Table):
     id: Id = Field(description="a short name of small letters, digits and hyphens")
     version: int = Field(ge=1, le=10**9, description="a number that grows with every change")
     name: str = Field("", max_length=200, description="what people call it")
-    valid_from: date = Field(description="the first day it holds, like 2026-01-01")
-    valid_to: date | None = Field(None, description="the last day it holds, like 2026-12-31")
+    valid_from: Day = Field(description="the first day it holds, like 2026-01-01")
+    valid_to: Day | None = Field(None, description="the last day it holds, like 2026-12-31")
     currency: str = Field("CNY", pattern=r"^[A-Z]{3}$", description="three letters, like CNY")
     example: bool = Field(False, description="true if its prices are not to be relied on")
     source: str = Field("", max_length=400, description="where its prices were published")
-    source_date: date | None = Field(None, description="when, like 2026-01-01")
+    source_date: Day | None = Field(None, description="when, like 2026-01-01")
     settlement: dict[str, object] = Field(description="[settlement]")
-    registers: dict[Literal["t1", "t2", "t3", "t4", "t5", "t6"], Id] = Field(
+    registers: dict[Register, Id] = Field(
         {}, description='which rate a register counts, like { t1 = "sharp", t2 = "peak" }'
     )
     weekend: list[Weekday] = Field(
         ["saturday", "sunday"], description='days of the week, like ["saturday", "sunday"]'
     )
-    holidays: list[date] = Field([], max_length=400, description="days, like [2026-10-01]")
+    holidays: list[Day] = Field([], max_length=400, description="days, like [2026-10-01]")
     rounding: dict[str, object] = Field({}, description="[rounding]")
     steps: dict[str, object] | None = Field(None, description="[steps]")
     window: list[dict[str, object]] = Field([], max_length=64, description="[[window]]")

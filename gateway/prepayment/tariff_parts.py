@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import singledispatchmethod
 from math import lcm
 
-from gateway.explain import did_you_mean
+from gateway.explain import did_you_mean, shown
 from gateway.prepayment import tariff_file as tables
 from gateway.prepayment.charges import (
     Capacity,
@@ -85,7 +85,7 @@ class Parts:
             where, kind = f"component[{n}]", row.get("type")
             if not isinstance(kind, str) or kind not in tables.COMPONENTS:
                 hint = did_you_mean(str(kind), tuple(tables.COMPONENTS))
-                self.notes.say(f"{where}.type", f"found {kind!r}; {hint}")
+                self.notes.say(f"{where}.type", f"found {shown(kind)}; {hint}")
                 continue
             table = self.notes.table(tables.COMPONENTS[kind], row, where)
             if table is None:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import sha256
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from gateway.prepayment.bill import bill
 from gateway.prepayment.money import YUAN_E4, yuan
@@ -18,6 +18,7 @@ from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.tariff_file import (
     CheckTable,
     LossTable,
+    Register,
     RoundingsTable,
     SettlementTable,
     StepsTable,
@@ -93,6 +94,8 @@ def _build(table: TariffTable, digest: str, notes: Notes) -> Tariff:
     registers = {rate: register for register, rate in table.registers.items()}
     if len(registers) < len(table.registers):
         notes.say("registers", "two registers count the same rate; write each rate once")
+    for rate in registers.keys() & {"total", *get_args(Register)}:
+        notes.say("registers", f"{rate!r} is the name of a register; give the rate its own")
     settlement = notes.table(SettlementTable, table.settlement, "settlement")
     period = settlement_of(settlement, notes) if settlement else Months()
     limits = None if table.steps is None else notes.table(StepsTable, table.steps, "steps")

@@ -22,13 +22,11 @@ Number = Annotated[
     Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$"),
 ]
 Day = Annotated[
-    date, BeforeValidator(lambda found: _as_date(found) if isinstance(found, str) else found)
+    date,
+    BeforeValidator(lambda found: date.fromisoformat(found) if isinstance(found, str) else found),
+    Field(ge=date(1980, 1, 1), le=date(2999, 12, 31)),
 ]
 BY_RATE = 'as text, like "360.5", or by rate, like { "peak": "120.5", "valley": "240" }'
-
-
-def _as_date(text: str) -> date:
-    return date.fromisoformat(text)
 
 
 class CapacityPart(BaseModel):
@@ -126,6 +124,8 @@ def _energy(found: str | Mapping[str, str], tariff: Tariff, where: str) -> dict[
     for name, text in found.items():
         if name not in known:
             raise UsageError(f"{where}.{name}: no such rate; {did_you_mean(name, tuple(known))}")
+        if known[name] in energy_wh:
+            raise UsageError(f"{where}.{name}: its register {known[name]} stands there twice")
         energy_wh[known[name]] = milli(text)
     return energy_wh
 

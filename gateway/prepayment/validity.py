@@ -41,11 +41,19 @@ class Flag(StrEnum):
     ESTIMATED = "estimated"
     RATES_REFUSED = "rates_refused"  # the meter's time table is not the tariff's
     TARIFF_EXPIRED = "tariff_expired"
+    UNPRICED = "unpriced"  # no tariff, or one that prices what the meter does not count
     RULED = "ruled"  # a person accepted it
 
 
 PROVISIONAL = frozenset(
-    (Flag.CLOCK_OFF, Flag.ESTIMATED, Flag.RATES_REFUSED, Flag.TARIFF_EXPIRED, Flag.STUCK)
+    (
+        Flag.CLOCK_OFF,
+        Flag.ESTIMATED,
+        Flag.RATES_REFUSED,
+        Flag.TARIFF_EXPIRED,
+        Flag.STUCK,
+        Flag.UNPRICED,
+    )
 )
 """Charged for the time being; nobody is disconnected for it."""
 

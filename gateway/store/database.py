@@ -65,6 +65,13 @@ class ReadOnly(Connection):
     def __init__(self, path: Path, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> None:
         super().__init__(path, connect(path, "ro", busy_timeout_ms))
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment, whatever the daemon writes meanwhile."""
+        self.rows("begin")
+        yield
+        self.rows("rollback")
+
 
 class Database(Connection):
     """The daemon's file, for the daemon.  Made by ``open_store``."""

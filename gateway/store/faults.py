@@ -69,6 +69,9 @@ def sqlite_faults(path: Path) -> Iterator[None]:
     """Raise SQLite's faults on ``path`` as ours."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        # Python's own, of a text in the file or of SQLite's complaint about a damaged schema.
+        raise _told(StoreDamagedError, path, f"a text in it is no UTF-8 ({error})") from error
     except sqlite3.Error as error:
         # An extended code (SQLITE_IOERR_FSYNC) carries the plain one in its low byte.
         kind = _BY_CODE.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)

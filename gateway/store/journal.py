@@ -35,10 +35,9 @@ from gateway.store.connection import Connection
 from gateway.store.database import Database
 from gateway.store.faults import StoreError, damaged
 
-_AS_TEXT = {"reverses": "coalesce(reverses, '')"}
-# As blobs: a damaged text that is no UTF-8 must be a finding, not a crash of the driver.
-RECORD = ", ".join(f"cast({_AS_TEXT.get(field, field)} as blob)" for field in FIELDS)
-"""The columns that make up a record, each as the bytes that are hashed."""
+# As blobs: damage, a text that is no UTF-8, must become a finding and not a crash of the driver.
+RECORD = ", ".join(f"coalesce(cast({field} as blob), x'')" for field in ("hash", *FIELDS))
+"""The columns to be selected: the hash, then what it was made of, as bytes."""
 SLICE = 4096
 """So many transactions are held in memory at a time."""
 
@@ -136,6 +135,13 @@ class JournalReader:
         rows = self._connection.rows("select ledger, account, amount from balance")
         return {(ledger, account): amount for ledger, account, amount in rows}
 
+    def part(self, ledger: Ledger, part: str) -> int:
+        """What one part of a shared ledger has: of ``suspense`` what came for an account."""
+        row = self._connection.row(
+            "select amount from balance where ledger = ? and account = ?", ledger, part
+        )
+        return row[0] if row else 0
+
     def balance_sums(self) -> dict[Ledger, int]:
         """What each ledger has, over all accounts and parts."""
         rows = self._connection.rows("select ledger, sum(amount) from balance group by ledger")
@@ -148,7 +154,7 @@ class JournalReader:
 
     def _found(self, where: str, *parameters: object) -> list[Transaction]:
         rows = self._connection.rows(
-            f"select hash, {RECORD} from journal where {where} order by number",  # noqa: S608
+            f"select {RECORD} from journal where {where} order by number",  # noqa: S608
             *parameters,
         )
         return [self._restored(*row) for row in rows]

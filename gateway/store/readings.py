@@ -35,6 +35,10 @@ class Freeze:
     """``clock_off``: the meter's midnight was not ours; ``suspect``: it was read twice alike, but
     does not continue the registers before or after it."""
     reason: str = ""
+    offset_s: float | None = None
+    """How far the meter's clock was ahead when it was compared last; None: never."""
+    loaded: bool = False
+    """Power was drawn that day, by what was polled."""
     values: Mapping[str, int]
     """By register (``energy_active_import_t1``), in steps of its point's resolution."""
 
@@ -84,10 +88,11 @@ class Readings:
         """Store a freeze.  A day that is stored already stays as it is."""
         day = freeze.day.isoformat()
         added = self._database.write(
-            "insert into freeze (meter, day, frozen, taken, clock, quality, reason)"
-            " values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
+            "insert into freeze (meter, day, frozen, taken, clock, quality, reason, offset_s,"
+            " loaded) values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing",
             *(freeze.meter, day, freeze.frozen, freeze.taken, freeze.clock),
             *(freeze.quality, freeze.reason),
+            *(None if freeze.offset_s is None else round(freeze.offset_s), freeze.loaded),
         )
         for point, amount in freeze.values.items() if added else ():
             self._database.write(

@@ -13,6 +13,7 @@ from sqlite_utils import Database, Migrations
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
 from gateway.store.schema_money import GUARDS, MONEY
+from gateway.store.schema_settlement import SETTLEMENT
 
 migrations = Migrations("taiqu")
 
@@ -221,4 +222,11 @@ def migrate(db: Database, path: Path) -> None:
 def m004_accounts(db: Database) -> None:
     """Accounts, their alerts and vouchers, where charging stands, what was refused."""
     for statement in ACCOUNTS:
+        db.execute(statement)
+
+
+@migrations()
+def m005_settlement(db: Database) -> None:
+    """What a reading is worth, what was kept out, what has to be derived again."""
+    for statement in SETTLEMENT:
         db.execute(statement)

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
-from gateway.books import kwh, statement_message
 from gateway.config import Config
+from gateway.journal_messages import kwh, statement_message
 from gateway.north.contract_money import Statement
 from gateway.north.contract_orders import StatementOf
 from gateway.prepayment.account import Account, to_json

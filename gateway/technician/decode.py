@@ -98,6 +98,8 @@ def decode(parts: tuple[str, ...], *, as_json: bool) -> None:
         if facts["valid"] and isinstance(facts.get("value"), str):
             what = (facts.get("point") or facts["di"], facts["value"], facts["unit"])
             click.echo("\n" + " ".join(str(part) for part in what if part))
+        if facts["valid"] and "words" in facts:
+            click.echo(f"\n{facts['words']}")
     if not facts["valid"]:
         click.echo(f"damaged: {facts['error']}", err=True)
         sys.exit(1)

@@ -9,6 +9,7 @@ from tests.bench.exchanges import exchanges
 from tests.bench.figures import BenchError, Figure
 from tests.bench.flow import drain, throughput
 from tests.bench.footprint import footprint
+from tests.bench.journal import journal
 from tests.bench.urgent import urgent
 from tests.bench.wire import silent, wire
 
@@ -20,6 +21,7 @@ BENCHES: dict[str, Callable[..., Iterator[Figure]]] = {
     "throughput": throughput,
     "drain": drain,
     "footprint": footprint,
+    "journal": journal,
 }
 
 

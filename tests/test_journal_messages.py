@@ -12,7 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.books import amount_text, digest_message, journal_message, kwh, statement_message
+from gateway.journal_messages import (
+    amount_text,
+    digest_message,
+    journal_message,
+    kwh,
+    statement_message,
+)
 from gateway.north.contract import Clock, Journal, encode
 from gateway.north.contract_orders import StatementOf
 from gateway.north.signatures import Domain, from_text, holds

@@ -1,0 +1,197 @@
+"""Charges as transactions, and back: what is posted for a part, where charging stands after it.
+
+Whatever changes the past (a late reading, a ruling, a tariff announced late, a meter swap) is met
+in one way: everything is derived again from the beginning, and from the first charge that differs
+on the old ones are reversed and the new ones posted.  An audit is the same derivation, without a
+difference.  Pure.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from gateway.prepayment import drafts
+from gateway.prepayment.account import Account, Contract
+from gateway.prepayment.ledger import Draft, Kind, Span, Transaction
+from gateway.prepayment.segment import Segment
+from gateway.prepayment.settle import (
+    ROUNDING,
+    Books,
+    Doubt,
+    Part,
+    Position,
+    advance,
+    begin,
+)
+from gateway.prepayment.validity import Flag
+
+
+def draft(account: Account, part: Part, generation: int, ends: Callable[[date], float]) -> Draft:
+    """The transaction of one part.  ``ends`` gives the Unix time of a local day's end.
+
+    ``generation`` counts the account's derivations: a charge that was reversed may come back as it
+    was, and is another transaction.
+    """
+    lines = dict(part.charged)
+    rounding_e4 = lines.pop(ROUNDING, 0)
+    segment = part.position.segment
+    return drafts.charge(
+        account=account.number,
+        key=f"charge:{account.number}:{generation}:{part.to.isoformat()}",
+        effective=ends(part.to),
+        priced=drafts.Priced(
+            lines_e4=dict(sorted(lines.items())),
+            rounding_e4=rounding_e4,
+            energy_wh=part.used_wh - part.unpriced_wh,
+            unpriced_wh=part.unpriced_wh,
+        ),
+        tariff=segment.tariff if segment else "",
+        spans=_spans(account, part),
+        detail=_detail(part, generation),
+    )
+
+
+def _spans(account: Account, part: Part) -> tuple[Span, ...]:
+    return tuple(
+        Span(one.meter, max(one.since, part.after), min(one.until or part.to, part.to))
+        for one in account.meterings
+        if one.since < part.to and (one.until is None or one.until > part.after)
+    )
+
+
+def _detail(part: Part, generation: int) -> str:
+    position, segment = part.position, part.position.segment
+    found: dict[str, object] = {
+        "generation": generation,
+        "read": [part.read[0].isoformat(), part.read[1].isoformat()],
+        "flags": sorted(part.flags),
+        "used": dict(position.used),
+        "days": position.days,
+        "before": position.step_before_wh,
+        "posted": dict(position.posted),
+        "recent": list(position.recent_wh),
+    }
+    if position.unpriced_wh:
+        found["unpriced"] = position.unpriced_wh
+    if position.demand_w is not None:
+        found["demand_w"] = position.demand_w
+    if position.steps_wh:
+        found |= {"steps": list(position.steps_wh), "steps_before": list(position.step_used_wh)}
+    if segment:
+        found["segment"] = [
+            segment.tariff,
+            segment.first.isoformat(),
+            segment.step.isoformat(),
+            segment.contract.capacity_va,
+            segment.contract.demand_w,
+        ]
+    return json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """What a charge says of itself."""
+
+    position: Position
+    generation: int
+    read: tuple[date, date]
+    flags: frozenset[Flag]
+
+
+def stand(charge: Transaction) -> Stand:
+    """Where charging stood after a charge."""
+    found = json.loads(charge.draft.detail)
+    segment = None
+    if "segment" in found:
+        tariff, first, step, capacity_va, demand_w = found["segment"]
+        segment = Segment(
+            tariff=tariff,
+            first=date.fromisoformat(first),
+            step=date.fromisoformat(step),
+            contract=Contract(capacity_va=capacity_va, demand_w=demand_w),
+        )
+    position = Position(
+        day=max(span.to for span in charge.draft.spans),
+        segment=segment,
+        used=found["used"],
+        days=found["days"],
+        demand_w=found.get("demand_w"),
+        step_before_wh=found["before"],
+        step_used_wh=tuple(found.get("steps_before", ())),
+        steps_wh=tuple(found.get("steps", ())),
+        posted=found["posted"],
+        unpriced_wh=found.get("unpriced", 0),
+        recent_wh=tuple(found["recent"]),
+    )
+    after, to = map(date.fromisoformat, found["read"])
+    flags = frozenset(Flag(name) for name in found["flags"])
+    return Stand(position, found["generation"], (after, to), flags)
+
+
+def standing(transactions: Sequence[Transaction]) -> list[Transaction]:
+    """The charges that were not reversed, in the order of the days they are for."""
+    undone = {one.draft.reverses for one in transactions}
+    found = [
+        one for one in transactions if one.draft.kind is Kind.CHARGE and one.number not in undone
+    ]
+    return sorted(found, key=lambda one: (max(span.to for span in one.draft.spans), one.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Rerated:
+    """What has to be undone, and what to be posted instead."""
+
+    undo: list[Transaction]
+    """From the newest to the oldest."""
+    parts: list[Part]
+    position: Position
+    doubts: list[Doubt]
+
+
+def from_day(
+    account: Account, charges: Sequence[Transaction], since: date
+) -> tuple[Position, list[Transaction]]:
+    """Where to begin to derive the days from ``since`` on again, and the charges behind that."""
+    kept = 0
+    for n, charge in enumerate(charges, 1):
+        after = stand(charge)
+        # Between two readings nothing is known: begin where there is one.
+        if after.position.day < since and after.read[1] == after.position.day:
+            kept = n
+    start = stand(charges[kept - 1]).position if kept else begin(account)
+    return start, list(charges[kept:])
+
+
+def rerate(
+    account: Account,
+    start: Position,
+    charges: Sequence[Transaction],
+    days: Sequence[date],
+    books: Books,
+) -> Rerated:
+    """Derive from ``start`` on again, by the readings of ``days``, and compare with ``charges``."""
+    parts, position, doubts = advance(account, start, days, books)
+    same = 0
+    for charge, part in zip(charges, parts, strict=False):
+        if not _alike(account, charge, part):
+            break
+        same += 1
+    return Rerated(list(reversed(charges[same:])), parts[same:], position, doubts)
+
+
+def derived(
+    account: Account, start: Position, charges: Sequence[Transaction], books: Books
+) -> Rerated:
+    """Derive the charges again from the very readings that they cite: no difference is right."""
+    stands = [stand(one) for one in charges]
+    days = sorted({one.read[1] for one in stands})
+    sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
+    looks = replace(books, confirmed=sure)
+    return rerate(account, start, charges, days, looks)
+
+
+def _alike(account: Account, charge: Transaction, part: Part) -> bool:
+    """Whether a charge is what the part would be."""
+    made = draft(account, part, stand(charge).generation, lambda _: charge.draft.effective)
+    return made == replace(charge.draft, key=made.key)

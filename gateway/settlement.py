@@ -1,0 +1,247 @@
+"""Settlement (结算): each day's reading becomes a charge, in the transaction that stores it.
+
+Readings that are missing but may still come are waited for, some hours; then the next one covers
+the span.  What is odd is kept out and told.  What changes the past (a ruling, a tariff announced
+late, a meter swap) has the account derived again: what differs is reversed and posted anew.
+
+Nothing is remembered between transactions but tariffs and what was derived from the files; so a
+transaction that fails leaves nothing behind.
+
+Used by the core alone.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import date
+
+import structlog
+
+from gateway.acquisition.confirm import limits_of
+from gateway.acquisition.days import end_of
+from gateway.books import Books
+from gateway.config import MeterConfig
+from gateway.prepayment import rerate, settle
+from gateway.prepayment.account import Account, Mode
+from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, Transaction, reversal
+from gateway.prepayment.segment import Priced, priced
+from gateway.prepayment.settle import Doubt, Part, Position
+from gateway.prepayment.tariff import Tariff
+from gateway.prepayment.tariff_reader import parse
+from gateway.prepayment.validity import TOTAL, Meter, Usual
+from gateway.recorder import Recorder
+from gateway.store.accounts import Accounts
+from gateway.store.rulings import Rulings
+from gateway.store.tariffs import Tariffs
+
+WAIT_S = 6 * 3600.0
+"""A day that is not read yet is waited for so long after a later one was read."""
+DLT645_CAPACITY_WH = 1_000_000_000
+"""Six digits of kWh: DL/T 645-2007 table A.1, XXXXXX.XX."""
+
+log = structlog.get_logger()
+
+
+class Settlement:
+    """The charging of one gateway."""
+
+    def __init__(
+        self,
+        meters: tuple[MeterConfig, ...],
+        usual: Usual,
+        books: Books,
+        accounts: Accounts,
+        rulings: Rulings,
+        tariffs: Tariffs,
+        recorder: Recorder,
+    ) -> None:
+        self._books = books
+        self._accounts = accounts
+        self._rulings = rulings
+        self._tariffs = tariffs
+        self._recorder = recorder
+        self._versions: dict[str, list[Tariff]] | None = None
+        self._priced: dict[tuple[str, date], Priced | None] = {}
+        limits = {one.asset: possible(one) for one in meters}
+        self.looks = settle.Books(
+            prices=self._prices,
+            shown=rulings.shown,
+            limits=limits,
+            usual=usual,
+        )
+
+    def tariffs_changed(self) -> None:
+        """Versions came, or a transaction with some failed: they are read again."""
+        self._versions = None
+        self._priced.clear()
+
+    def meter(self, meter: str) -> None:
+        """Charge what a new reading of ``meter`` allows."""
+        for account in self._accounts.of_meter(meter):
+            self.account(account)
+
+    def account(self, account: Account) -> None:
+        """Charge an account as far as its readings go."""
+        if account.mode is Mode.MIRROR or self._rulings.is_again(account.number):
+            return
+        generation, position = self._stand(account)
+        if account.closed and position.day >= account.closed:
+            return
+        days = self._ripe(account, position)
+        if not days:
+            return
+        parts, _, doubts = settle.advance(account, position, days, self.looks)
+        self._post(account, [], parts, generation)
+        self._keep_out(account, doubts)
+
+    def again(self) -> bool:
+        """Derive one account again that has to be; False if there is none."""
+        found = self._rulings.next_again()
+        if found is None:
+            return False
+        number, since = found
+        self._rulings.done_again(number)
+        account = self._accounts.current(number)
+        if account and account.mode is not Mode.MIRROR:
+            undone = self.derive_again(account, since)
+            log.info("charges derived again", account=number, since=str(since), undone=undone)
+        return True
+
+    def derive_again(self, account: Account, since: date) -> int:
+        """Derive the charges of the days from ``since`` on anew; returns how many were undone."""
+        found = self._books.journal.of_account(account.number)
+        generation = 1 + sum(one.draft.reverses is not None for one in found)
+        start, charges = rerate.from_day(account, rerate.standing(found), since)
+        days = self._ripe(account, start)
+        new = rerate.rerate(account, start, charges, days, self.looks)
+        self._post(account, new.undo, new.parts, generation)
+        self._keep_out(account, new.doubts)
+        return len(new.undo)
+
+    def could_close(self, account: Account) -> str:
+        """Why a closed account could not be charged to its last day; empty if it can."""
+        _, position = self._stand(account)
+        days = [
+            day
+            for day in self._known_days(account, position)
+            if account.closed and day <= account.closed
+        ]
+        _, end, doubts = settle.advance(account, position, days, self.looks)
+        if end.day == account.closed:
+            return ""
+        return (
+            doubts[-1].text
+            if doubts
+            else f"no reading of {account.closed}; give the final registers"
+        )
+
+    def wrong(self, account: Account, since: date) -> str:
+        """What of an account does not agree: its balances with its postings (L3), its charges from
+        ``since`` on with their readings and tariffs (L7).  Empty if all does.
+        """
+        found = self._books.journal.of_account(account.number)
+        sums: Counter[Ledger] = Counter()
+        for one in found:
+            for posting in one.draft.postings:
+                if posting.account == account.number and posting.ledger in OF_CUSTOMER:
+                    sums[posting.ledger] += posting.amount
+        balances = self._books.journal.balances(account.number)
+        if off := [ledger for ledger in OF_CUSTOMER if balances[ledger] != sums[ledger]]:
+            return f"the balance of {off[0]} is not the sum of its postings"
+        start, charges = rerate.from_day(account, rerate.standing(found), since)
+        new = rerate.derived(account, start, charges, self.looks)
+        if not new.undo and not new.parts:
+            return ""
+        place = f"transaction {new.undo[-1].number}" if new.undo else f"day {new.parts[0].to}"
+        return f"{place}: the charge is not what its readings and tariff give"
+
+    def _stand(self, account: Account) -> tuple[int, Position]:
+        number, _, generation = (self._accounts.position(account.number) or "0 0").partition(" ")
+        charge = self._books.journal.transaction(int(number)) if number != "0" else None
+        position = rerate.stand(charge).position if charge else settle.begin(account)
+        return int(generation), position
+
+    def _known_days(self, account: Account, position: Position) -> list[date]:
+        """The days after the position on which something is known of the account's meters."""
+        meterings = [
+            one for one in account.meterings if one.until is None or one.until > position.day
+        ]
+        days = set(self._rulings.days({one.meter for one in meterings}, position.day))
+        return sorted(days | {one.until for one in meterings if one.until})
+
+    def _ripe(self, account: Account, position: Position) -> list[date]:
+        """The days whose readings may be charged now: nothing before them is still to come."""
+        ripe: list[date] = []
+        settled = position.day
+        for day in self._known_days(account, position):
+            if account.closed and day > account.closed:
+                break
+            if account.closed is None and self._waits(account, settled, day):
+                break
+            ripe.append(day)
+            settled = day
+        return ripe
+
+    def _waits(self, account: Account, after: date, day: date) -> bool:
+        """Whether a day before ``day`` may still be read."""
+        for one in account.meterings:
+            first, last = max(one.since, after), min(one.until or day, day)
+            if self._rulings.first_open(one.meter, first, last) is None:
+                continue
+            taken = self._rulings.taken(one.meter, last)
+            if taken is not None and self._books.wall() - taken < WAIT_S:
+                return True
+        return False
+
+    def _post(
+        self, account: Account, undo: list[Transaction], parts: list[Part], generation: int
+    ) -> None:
+        if not undo and not parts:
+            return
+        now = self._books.wall()
+        drafts = [reversal(one, f"reversal:{one.number}", now) for one in undo]
+        drafts += [rerate.draft(account, part, generation, self._ends) for part in parts]
+        posted = self._books.post(drafts)
+        standing = rerate.standing(self._books.journal.of_account(account.number)) if undo else []
+        last = posted[-1].transaction if parts else (standing[-1] if standing else None)
+        number = last.number if last else 0
+        self._accounts.set_position(account.number, f"{number} {generation}")
+        self._books.look(account)
+
+    def _ends(self, day: date) -> float:
+        return end_of(day, self._books.zone)
+
+    def _keep_out(self, account: Account, doubts: list[Doubt]) -> None:
+        for one in doubts:
+            new = self._rulings.doubt(
+                account.number, one.meter, one.day, one.odd, self._books.wall()
+            )
+            if new:
+                log.warning("reading not charged", account=account.number, reason=one.text)
+                detail = f"{one.day.isoformat()}: {one.odd}: {one.text}; account {account.number}"
+                self._recorder.event("reading_kept_out", one.meter, detail=detail)
+
+    def _prices(self, id_: str, day: date) -> Priced | None:
+        key = id_, day
+        if key not in self._priced:
+            self._priced[key] = priced(self._known().get(id_, []), day)
+        return self._priced[key]
+
+    def _known(self) -> Mapping[str, list[Tariff]]:
+        if self._versions is None:
+            self._versions = {}
+            for version in self._tariffs.all():
+                tariff = parse(version.text)
+                self._versions.setdefault(tariff.id, []).append(tariff)
+        return self._versions
+
+
+def possible(config: MeterConfig) -> Meter:
+    """What is possible at a configured meter."""
+    step_wh = limits_of(config).steps.get(TOTAL, 1)
+    ratio = config.ratio.ct * config.ratio.pt
+    dlt645 = config.profile.protocol.startswith("dlt645")
+    return Meter(
+        capacity_wh=int(DLT645_CAPACITY_WH * ratio) if dlt645 else 0,
+        step_wh=step_wh,
+        max_kw=config.max_kw,
+    )

@@ -1,0 +1,48 @@
+"""The daemon's file as a command reads it: while the daemon runs, without disturbing it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from gateway.config_tables import GatewayTable
+from gateway.store.database import ReadOnly
+from gateway.store.faults import StoreError
+from gateway.technician.check import load_config
+from gateway.technician.cli import config_option
+
+
+def store_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which file: ``--config``, or ``--store`` for a copy of it."""
+    option = click.option(
+        "--store",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="A database file, instead of the one that the configuration names.",
+    )
+    return config_option(option(command))
+
+
+@contextlib.contextmanager
+def opened(config: Path, store: Path | None) -> Iterator[tuple[ReadOnly, ZoneInfo]]:
+    """The file as it is at one moment, and the time zone of its days.
+
+    Of ``store`` the zone is not known: the usual one.  Whatever is wrong with the file ends the
+    command with one line.
+    """
+    zone = str(GatewayTable.model_fields["timezone"].default)
+    if store is None:
+        loaded = load_config(config)
+        store, zone = loaded.store_directory / "taiqu.db", loaded.gateway.timezone
+    try:
+        with ReadOnly(store) as file, file.snapshot():
+            if not file.rows("select 1 from sqlite_schema where name = 'journal'"):
+                raise click.ClickException(
+                    f"{store}: no journal in it: an older taiqu wrote it, or another program;"
+                    " start the gateway once, which brings it up to date"
+                )
+            yield file, ZoneInfo(zone)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
