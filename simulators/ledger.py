@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 ARRIVALS_MAX = 100_000
 _TOPIC = re.compile("taiqu/v1/([A-Za-z0-9-]{1,32})/([a-z]{1,32})")
@@ -111,6 +111,10 @@ class Ledger:
         """The numbers that were stamped by an unknown clock, and what to add to their times."""
         self._unstamped: deque[tuple[Key, int, dict[str, Any]]] = deque(maxlen=ARRIVALS_MAX)
         """Readings with such a time, and whose they are."""
+        self.transactions: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        """The transactions of each gateway's journal, by number; one each if all is well."""
+        self.digests: dict[str, list[dict[str, Any]]] = {}
+        """Each gateway's daily digests, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -134,6 +138,12 @@ class Ledger:
             for of, numbers, offset_s in self.restamps
             if of == key and seq in numbers
         ]
+
+    def unsound(self, gateway: str) -> list[int]:
+        """Numbers of a gateway's journal that are missing, or came with two contents."""
+        last = max((n for name, n in self.transactions if name == gateway), default=0)
+        numbers = range(1, last + 1)
+        return [n for n in numbers if len(self.transactions.get((gateway, n), ())) != 1]
 
     def watermarks(self) -> dict[Key, int]:
         """Up to which number each lane is whole."""
@@ -193,6 +203,7 @@ class Ledger:
                 self._strike(key, event)
             for one in _tables(event.get("restamp")):
                 self._put_right(key, one)
+        self._book_money(key.gateway, message)
         if isinstance(message.get("id"), str):
             self.results.setdefault(message["id"], []).append(message)
 
@@ -207,6 +218,16 @@ class Ledger:
             self.freezes.setdefault(key_of, []).append(reading)
         elif not isinstance(grid, dict) or grid.get("source") == "live":
             self._keep(reading)
+
+    def _book_money(self, gateway: str, message: dict[str, Any]) -> None:
+        for transaction in _tables(message.get("transactions")):
+            number = transaction.get("number")
+            known = self.transactions.setdefault((gateway, number), []) if _whole(number) else []
+            # What is sent again on request has another sequence number.
+            if transaction not in known:
+                known.append(transaction)
+        if "sums" in message:
+            self.digests.setdefault(gateway, []).append(message)
 
     def _keep(self, reading: dict[str, Any]) -> None:
         """A reading that comes late does not replace a newer value."""
@@ -252,6 +273,10 @@ def _key(gateway: str, message: dict[str, Any]) -> Key | None:
 def _moved(taken: str, seconds: float) -> str:
     moment = datetime.fromisoformat(taken) + timedelta(seconds=seconds)
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return type(value) is int
 
 
 def _tables(value: object) -> list[dict[str, Any]]:
