@@ -5,6 +5,7 @@ and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and ``
 MQTT connection; ``Crashed`` from any thread that ended by an error nobody expected.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -40,6 +41,16 @@ class PortSettings:
     def character_s(self) -> float:
         """How long one character takes on the wire, in seconds."""
         return (9 + (self.parity != "N") + self.stop_bits) / self.baud
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A request that tells the time, so it is made at the moment it is sent."""
+
+    address: str
+    make: Callable[[float], Request]
+    """Of the Unix time at which it is heard.  Raises RequestError where it must not be sent then.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +99,7 @@ LONG_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one request of a job."""
+    """What came of one request of a job.  Without reply and fault: it was sent, nobody answers."""
 
     request: Request
     reply: Reply | None = None
@@ -97,7 +108,7 @@ class Outcome:
     permanent: bool = False
     """A refusal for good: asking this meter again is pointless."""
     taken_at: float = 0.0
-    """Unix time when the reply was complete; 0 without a reply."""
+    """Unix time when the reply was complete, or the request nobody answers; 0 with a fault."""
     round_trip_s: float = 0.0
     """From the end of our request to the first byte of the reply."""
     tries: int = 0

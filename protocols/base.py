@@ -109,7 +109,7 @@ class Codec(Protocol[R]):
         ...
 
     def reply_size(self, request: R) -> int:
-        """The most bytes a reply to ``request`` can have, for its deadline."""
+        """The most bytes a reply to ``request`` can have, for its deadline; 0: nobody answers."""
         ...
 
     def follow_up(self, request: R, reply: Reply) -> R | None:

@@ -14,6 +14,8 @@ from protocols.base import Codec, Reply, Request, Stray
 
 GAP_S = 0.5
 """The longest gap between two bytes of a frame.  Source: DL/T 645-2007, link layer, Tb."""
+ECHO_S = 0.05
+"""After a request that nobody answers, so long its own echo may come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,10 @@ class Task:
             tries=self.tries,
         )
         self._add(outcome)
+
+    def sent(self, wall: float) -> None:
+        """The request in hand, which nobody answers, was on the wire at ``wall``."""
+        self._add(Outcome(request=self.request, taken_at=wall, tries=self.tries))
 
     def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
         """The request in hand gets no reply; when there is no hope, nor do those behind it.
@@ -157,6 +163,13 @@ class Exchange:
         self.deadline = self.sent_at + self.timeout_s
         reply_s = manners.codec.reply_size(self.request) * character_s
         self.latest = self.deadline + reply_s + GAP_S
+        if self.unanswered:
+            self.deadline = self.latest = self.sent_at + manners.latency_s + ECHO_S
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nobody answers: it is over when it is sent."""
+        return self.manners.codec.reply_size(self.request) == 0
 
     @property
     def delay_s(self) -> float:
