@@ -37,6 +37,12 @@ def _checked_ratio(ratio: str) -> str:
     return ratio
 
 
+def _checked_set_s(seconds: int) -> int:
+    if seconds and not 10 <= seconds <= 300:
+        raise ValueError("beyond 300 s a meter ignores the broadcast time")
+    return seconds
+
+
 RatioText = Annotated[
     str,
     BeforeValidator(lambda found: str(found) if type(found) in (int, float) else found),
@@ -95,6 +101,9 @@ class CollectionTable(Table):
     )
     clock_limit_s: int = Field(
         60, ge=5, le=3600, description="seconds a meter's clock may be off, 5 to 3600"
+    )
+    clock_set_s: Annotated[int, AfterValidator(_checked_set_s)] = Field(
+        0, description="seconds off from which a meter's clock is set, 10 to 300; 0 for never"
     )
 
 

@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, ClassVar
 
-from protocols import dlt645, dlt645_1997, modbus
+from protocols import dlt645, dlt645_1997, dlt645_control, modbus
 from protocols.base import Codec, RequestError
 from protocols.exchanges import Exchange, ItemSource, RegisterSource
 from protocols.identify import Sign
@@ -182,6 +183,10 @@ class Dlt645Profile(Profile):
             blocks=False,
         )
 
+    def broadcast_time(self, now: datetime) -> dlt645.Request | dlt645_1997.Request:
+        """Tell all meters on a line that it is ``now``, local time (广播校时)."""
+        return dlt645_control.broadcast_time(now)
+
     def _exchanges(
         self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
     ) -> tuple[Exchange, ...]:
@@ -214,6 +219,10 @@ class OldDlt645Profile(Dlt645Profile):
     def codec(self, *, tcp: bool = False) -> Codec[Any]:  # noqa: ARG002
         """The older frames' contents, whatever carries them."""
         return dlt645_1997
+
+    def broadcast_time(self, now: datetime) -> dlt645.Request | dlt645_1997.Request:
+        """The same in the older frames."""
+        return dlt645_1997.broadcast_time(now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

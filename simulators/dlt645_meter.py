@@ -3,10 +3,11 @@
     11H  read: single items and blocks; 91H, or B1H with more to follow, or D1H "no such data"
     12H  the rest of a long answer, frame by frame
     13H  what is your address, asked of AAAAAAAAAAAA
+    08H  broadcast time: obeyed once a day and within five minutes, in silence
 
 Addresses may be shortened: high pairs of AA are anybody's.  Everything that would change the meter
-(14H to 1CH) is refused for lack of a password, other functions for "other"; broadcasts are heard in
-silence.
+(14H to 1CH) is refused for lack of a password, other functions for "other"; other broadcasts are
+heard in silence.
 
 Not supported: DL/T 645-1997, load-profile reads with a time, security (03H).
 """
@@ -15,7 +16,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from protocols.dlt645 import Frame, encode_frame, find_frame
+from protocols.dlt645 import BROADCAST, BROADCAST_TIME, Frame, encode_frame, find_frame
 from simulators.dlt645_memory import Absent, Memory
 from simulators.household import Household
 from simulators.meter import RIGHT, Meter, MeterClock, Settings
@@ -68,6 +69,7 @@ class DLT645Meter(Meter):
         quirks: Quirks = ORDINARY,
     ) -> None:
         super().__init__(address, settings, find_frame, delay_s, clock)
+        self._household = household
         self._memory = Memory(household, address, number or address, quirks.absent)
         self._quirks = quirks
         self._reading = b""
@@ -79,6 +81,8 @@ class DLT645Meter(Meter):
 
     def reply(self, request: Frame, now: float) -> bytes | None:
         """Its answer to a frame; None if the frame is no request to this meter."""
+        if (request.address, request.control) == (BROADCAST, BROADCAST_TIME):
+            self.take_time(request.data, self._household.local(now))
         if request.control & DONE or not self._meant(request.address):
             return None
         self._called = request.address

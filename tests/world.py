@@ -86,6 +86,7 @@ def config_of(
     hidden: Collection[str] = (),
     points: Mapping[str, Sequence[str]] = MappingProxyType({}),
     backfill_days: int = 3,
+    collection: str = "",
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
@@ -93,7 +94,7 @@ def config_of(
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
-        f"[collection]\nbackfill_days = {backfill_days}\n",
+        f"[collection]\nbackfill_days = {backfill_days}\n{collection}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]
@@ -102,6 +103,7 @@ def config_of(
         text += [
             f'[[meter]]\nasset = "{m.asset}"\nline = "{line.name}"\naddress = "{m.address}"\n'
             f'profile = "{m.profile.name}"\nperiod_s = {period_s}\n'
+            + (f"baud = {baud}\n" if (baud := m.settings.baud) != m.profile.line.baud else "")
             + (f"points = {list(points[m.profile.name])}\n" if m.profile.name in points else "")
             for m in line.meters
             if m.asset not in hidden
@@ -222,12 +224,15 @@ class World:
         area: Area | None = None,
         hidden: Collection[str] = (),
         points: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        collection: str = "",
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
         self.clock = SimClock()
         self.area = area or area_of(meters, lines, seed)
-        self.config = config_of(self.area, directory, period_s, hidden=hidden, points=points)
+        self.config = config_of(
+            self.area, directory, period_s, hidden=hidden, points=points, collection=collection
+        )
         self.broker = Broker()
         self.states: list[State] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []

@@ -14,7 +14,7 @@ from gateway.acquisition.line_health import LineHealth, LineTurned, Turned
 from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
-from protocols.base import Value
+from protocols.base import Request, Value
 from protocols.exchanges import Exchange
 
 __all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned", "Woke"]
@@ -148,6 +148,12 @@ class Polling:
         self._asked.add(job.id)
         return meter.config.line, job
 
+    def tell(self, asset: str, request: Request, not_after: float) -> tuple[str, Job]:
+        """A request that all meters hear which are set like this one, and nobody answers."""
+        meter = self._meters[asset]
+        job = self._job_of(meter, (request,), Priority.COMMAND, not_after, tries=1)
+        return meter.config.line, job
+
     def silent(self, asset: str) -> bool:
         """Whether the meter did not answer last, or was never heard; ``Woke`` tells the end."""
         return not self._meters[asset].health.proven
@@ -172,6 +178,9 @@ class Polling:
 
     def done(self, event: JobDone, now: float) -> list[Found]:
         """What a finished job means."""
+        plan = self._plans.pop(event.job.id, None)
+        if plan is None:  # nobody answers it, so it says nothing about anybody
+            return []
         meter = self._meters[event.job.meter]
         if meter.job is not None and meter.job.id == event.job.id:
             meter.job = None
@@ -179,7 +188,7 @@ class Polling:
             self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
         asset, asked = event.job.meter, event.job.id in self._asked
         found: list[Found] = []
-        for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
+        for exchange, outcome in zip(plan, event.outcomes, strict=True):
             found += self._outcome(meter, exchange, event.line, outcome, asked=asked)
         if asked:
             self._asked.remove(event.job.id)
@@ -235,16 +244,28 @@ class Polling:
         not_after: float,
         tries: int = TRIES,
     ) -> Job:
+        requests = tuple(exchange.request for exchange in plan)
+        job = self._job_of(meter, requests, priority, not_after, tries)
+        self._plans[job.id] = plan
+        return job
+
+    def _job_of(
+        self,
+        meter: _Meter,
+        requests: tuple[Request, ...],
+        priority: Priority,
+        not_after: float,
+        tries: int,
+    ) -> Job:
         job = Job(
             id=self._next_id,
             meter=meter.config.asset,
             priority=priority,
-            requests=tuple(exchange.request for exchange in plan),
+            requests=requests,
             not_after=not_after,
             tries=tries,
         )
         self._next_id += 1
-        self._plans[job.id] = plan
         return job
 
     def _plan(self, meter: _Meter, points: tuple[str, ...]) -> tuple[Exchange, ...]:

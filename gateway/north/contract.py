@@ -201,6 +201,7 @@ EventCode = Literal[
     "line_restored",
     "clock_changed",
     "clock_offset",
+    "clock_set",
     "reading_suspect",
     "freeze_suspect",
     "disk_full",
@@ -223,7 +224,8 @@ class Event(Message):
     offset_s: Offset | None = Field(
         None,
         description="clock_changed: by how much our clock was set; add it to what was taken before"
-        " to re-stamp that. clock_offset: how far the meter's clock is ahead.",
+        " to re-stamp that. clock_offset: how far the meter's clock is ahead; clock_set: after it"
+        " was set.",
     )
     detail: Sentence = ""
 
