@@ -145,6 +145,10 @@ class LineTable(Table):
     latency_ms: int = Field(
         0, ge=0, le=5000, description="milliseconds a serial server or radio adds, 0 to 5000"
     )
+    transaction_ids: Literal["echoed", "ignored"] = Field(
+        "echoed",
+        description='"echoed", or "ignored" where a Modbus TCP gateway numbers its answers itself',
+    )
     rs485: Literal["adapter", "kernel"] = Field(
         "adapter", description='who switches the direction: "adapter" (by itself) or "kernel"'
     )

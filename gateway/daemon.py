@@ -37,6 +37,7 @@ from gateway.north.broker import LinkSettings
 from gateway.north.mqtt import Link
 from gateway.store.database import open_store
 from gateway.store.faults import StoreError, os_faults
+from protocols.modbus_unnumbered import unnumbered
 
 log = structlog.get_logger()
 
@@ -228,19 +229,21 @@ def direction_of(line: LineTable) -> Direction | None:
 
 def manners_of(config: Config, line: str, *, tcp: bool) -> dict[str, Manners]:
     """How each meter of a line wants to be spoken to."""
-    (latency_s,) = (table.latency_ms / 1000 for table in config.lines if table.name == line)
+    (table,) = (table for table in config.lines if table.name == line)
+    ignored = table.transaction_ids == "ignored"
     return {
         meter.asset: Manners(
-            codec=meter.profile.codec(tcp=tcp),
+            codec=unnumbered if ignored else meter.profile.codec(tcp=tcp),
             settings=meter.settings,
             wire=not tcp,
             timeout_s=meter.timeout_s,
             least_timeout_s=meter.least_timeout_s,
-            latency_s=latency_s,
+            latency_s=table.latency_ms / 1000,
             silence_s=silence_s(meter, tcp=tcp),
             guard_s=meter.guard_s,
             # Only a Modbus RTU reply does not say which question it answers.
             late_s=LATE_S if meter.profile.protocol == "modbus" and not tcp else 0.0,
+            reconnect=ignored,
         )
         for meter in config.meters_on(line)
     }

@@ -57,6 +57,7 @@ class Stray(StrEnum):
     ECHO = "echo"  # our own request, given back by the converter
     FOREIGN = "foreign"  # another meter's frame, or another master's
     LATE = "late"  # the right meter, but the answer to an earlier request
+    NUMBER = "number"  # the answer, but for its transaction number (Modbus TCP)
     DAMAGED = "damaged"  # frame-like bytes with a wrong checksum
 
 

@@ -42,6 +42,9 @@ class Manners:
     late_s: float = 1.0
     """How long after its time an answer may still come *and* pass for the answer to another
     request.  0 where replies name what was asked (DL/T 645, Modbus TCP); Modbus RTU's do not."""
+    reconnect: bool = False
+    """After a missing answer the port is opened anew, so that a late one is lost with the old
+    connection: for Modbus TCP without transaction numbers."""
 
 
 @dataclass(slots=True)
@@ -207,7 +210,7 @@ class Exchange:
             if found is Stray.DAMAGED:
                 long = size >= LONG_BYTES
                 self.sounds[Sound.LONG_DAMAGED if long else Sound.SHORT_DAMAGED] += 1
-            if found in (Stray.FOREIGN, Stray.LATE):
+            if found in (Stray.FOREIGN, Stray.LATE, Stray.NUMBER):
                 self.overheard += done
             if found is None or found is Stray.DAMAGED:
                 self.noise += done

@@ -84,7 +84,7 @@ def _is_from(data: bytes, exchange: Exchange) -> bool:
             found, used = codec.decode(data, request, exchange.number)
         except RefusedError:
             return True
-        if isinstance(found, Reply) or found is Stray.LATE:
+        if isinstance(found, Reply) or found in (Stray.LATE, Stray.NUMBER):
             return True
         if found is None or not used:
             return False

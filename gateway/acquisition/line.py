@@ -346,6 +346,8 @@ class Line:
         self._end(exchange, now, answered=False)
         if fault is not Fault.PORT:
             self._patience[exchange.task.job.meter].missed()
+        if exchange.manners.reconnect and self._up:
+            self._up, self._open_at = False, now
         self._retry(exchange.task, now, fault, error)
 
     def _retry(
