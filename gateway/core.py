@@ -15,7 +15,7 @@ from random import Random
 import structlog
 
 from gateway.acquisition.confirm import Confirmation, limits_of
-from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
+from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Shared, Turned, Woke
 from gateway.clock import Clock, ClockState, judge
 from gateway.collector import Collector
 from gateway.config import Config
@@ -24,6 +24,7 @@ from gateway.events import (
     Arrived,
     Crashed,
     Delivered,
+    Doubled,
     Event,
     Heartbeat,
     Job,
@@ -152,9 +153,8 @@ class Core:
         match event:
             case JobDone():
                 self._job_done(event, now, wall)
-            case Overheard():
-                self._polling.overheard(event.meter, now)
-                self._poll_at = now
+            case Overheard() | Doubled():
+                self._heard(event, now)
             case PortChanged():
                 self._port_changed(event)
             case Heartbeat():
@@ -241,12 +241,36 @@ class Core:
                 case Woke(meter):
                     self._collector.woke(meter, now)
                     self._collect_at = now
+                case Shared():
+                    self._shared(one)
                 case LineTurned(line, fault, reason):
                     code = "line_fault" if fault else "line_restored"
                     self._recorder.event(code, line=line, detail=reason)
         self._poll_at = now
         if self._orders.done(event, found, wall):
             self._flush_at = now
+
+    def _heard(self, event: Overheard | Doubled, now: float) -> None:
+        """A line heard somebody who was not asked."""
+        if isinstance(event, Overheard):
+            self._polling.overheard(event.meter, now)
+            self._poll_at = now
+            return
+        for shared in self._polling.doubled(event.meter, now):
+            self._shared(shared)
+
+    def _shared(self, shared: Shared) -> None:
+        """Two meters at one address, or one again: only a person can part them."""
+        if shared.shared:
+            detail = (
+                f"two meters answer at address {shared.address}; nothing of it is believed: find"
+                " the other one, and give each its own address"
+            )
+            log.error("two meters at one address", meter=shared.meter, address=shared.address)
+        else:
+            detail = f"one meter answers at address {shared.address} again"
+        code: contract.EventCode = "address_shared" if shared.shared else "address_restored"
+        self._recorder.event(code, shared.meter, shared.line, detail)
 
     def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
         self._overview.values(reading.meter, reading.values)

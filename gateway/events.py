@@ -1,8 +1,9 @@
 """What travels between the threads.  All of it immutable, so nothing needs a lock.
 
-To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``Overheard``, ``PortChanged``
-and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and ``Arrived`` from the
-MQTT connection; ``Crashed`` from any thread that ended by an error nobody expected.
+To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``Overheard``, ``Doubled``,
+``PortChanged`` and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and
+``Arrived`` from the MQTT connection; ``Crashed`` from any thread that ended by an error nobody
+expected.
 """
 
 from collections.abc import Callable
@@ -141,6 +142,14 @@ class Overheard:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubled:
+    """Two meters answer at the address of this one.  Told each time there is a sign of it."""
+
+    line: str
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
 class PortChanged:
     """A line's port was opened, or was lost.  One event per change, not per try."""
 
@@ -215,6 +224,7 @@ class Crashed:
 Event = (
     JobDone
     | Overheard
+    | Doubled
     | PortChanged
     | Heartbeat
     | LinkUp

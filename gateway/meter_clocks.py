@@ -210,10 +210,9 @@ class MeterClocks:
             self._send(group, now, local)
 
     def _compared(self, group: _Group, newest: date) -> bool:
-        """Whether every clock of a group that can be read is known."""
+        """Whether every clock of a group is known."""
         return all(
-            self._polling.silent(meter.asset)
-            or ((clock := self._clocks.get(meter.asset)) and clock.day == newest)
+            (clock := self._clocks.get(meter.asset)) and clock.day == newest
             for meter in group.meters
         )
 

@@ -58,6 +58,7 @@ class Stray(StrEnum):
     FOREIGN = "foreign"  # another meter's frame, or another master's
     LATE = "late"  # the right meter, but the answer to an earlier request
     NUMBER = "number"  # the answer, but for its transaction number (Modbus TCP)
+    GARBLED = "garbled"  # the answer, but for its damaged data: two speak at once, or noise
     DAMAGED = "damaged"  # frame-like bytes with a wrong checksum
 
 

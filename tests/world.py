@@ -103,7 +103,6 @@ def config_of(
         text += [
             f'[[meter]]\nasset = "{m.asset}"\nline = "{line.name}"\naddress = "{m.address}"\n'
             f'profile = "{m.profile.name}"\nperiod_s = {period_s}\n'
-            + (f"baud = {baud}\n" if (baud := m.settings.baud) != m.profile.line.baud else "")
             + (f"points = {list(points[m.profile.name])}\n" if m.profile.name in points else "")
             for m in line.meters
             if m.asset not in hidden

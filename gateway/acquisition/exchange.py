@@ -42,6 +42,8 @@ class Manners:
     late_s: float = 1.0
     """How long after its time an answer may still come *and* pass for the answer to another
     request.  0 where replies name what was asked (DL/T 645, Modbus TCP); Modbus RTU's do not."""
+    listen_s: float = 0.0
+    """How long a second meter at the same address may take to answer; 0: nobody listens for it."""
     reconnect: bool = False
     """After a missing answer the port is opened anew, so that a late one is lost with the old
     connection: for Modbus TCP without transaction numbers."""
@@ -154,6 +156,8 @@ class Exchange:
     """When the first byte in ``heard`` came."""
     last_at: float = 0.0
     noise: bytearray = field(default_factory=bytearray)
+    garbled: bool = False
+    """There was an answer whose data alone was damaged."""
     overheard: bytearray = field(default_factory=bytearray)
     """Good frames that were no answer."""
     sounds: Counter[Sound] = field(default_factory=Counter)
@@ -207,12 +211,14 @@ class Exchange:
                 return found
             if isinstance(found, Stray):
                 self.task.strays[found] += 1
-            if found is Stray.DAMAGED:
+            damaged = found in (Stray.DAMAGED, Stray.GARBLED)
+            if damaged:
+                self.garbled = self.garbled or found is Stray.GARBLED
                 long = size >= LONG_BYTES
                 self.sounds[Sound.LONG_DAMAGED if long else Sound.SHORT_DAMAGED] += 1
             if found in (Stray.FOREIGN, Stray.LATE, Stray.NUMBER):
                 self.overheard += done
-            if found is None or found is Stray.DAMAGED:
+            if found is None or damaged:
                 self.noise += done
             if used:
                 self.began_at = now

@@ -242,7 +242,7 @@ class Line:
 
     def _ready_at(self, task: Task, now: float) -> float:
         """The first moment at which this task's next request may be sent."""
-        ready_at = self._free_at(task)
+        ready_at = max(self._free_at(task), self._hearing.sharing.free_at(task))
         if self._held_since is None:
             self._held_since = now
         # Somebody else speaks: let him finish, but a line that babbles must not stop us for ever.
@@ -270,6 +270,7 @@ class Line:
         most_s = manners.timeout_s + manners.latency_s
         timeout_s = self._patience[task.job.meter].timeout_s(manners.least_timeout_s, most_s)
         self._overhear(now)
+        self._hearing.sharing.begin()
         self._exchange = Exchange(task, manners, request, self._number, len(data), now, timeout_s)
         self._held_since = None
         return Transmit(manners.settings, data)
@@ -325,7 +326,7 @@ class Line:
         if answered:
             self._patience[meter].replied(exchange.delay_s)
         self._free(exchange, now)
-        self._hearing.over(exchange, answered=answered)
+        self._hearing.over(exchange, now, answered=answered)
         self._overhear(now)
         debt = self._debts.pop(meter, None)
         # Of two answers owed, one came; which one, nobody can tell: the other may still come.
@@ -338,6 +339,8 @@ class Line:
             most_s = exchange.manners.timeout_s + exchange.manners.latency_s
             self._patience[meter].replied(min(now - exchange.sent_at, most_s))
             self._emit(Overheard(self.name, meter))
+        for doubled in self._hearing.sharing.take(self.name):
+            self._emit(doubled)
 
     def _fail(self, exchange: Exchange, now: float, fault: Fault, error: str) -> None:
         """End the exchange without a reply."""

@@ -7,20 +7,33 @@ a restart (a refusal) comes back as a ``Learned`` for the core to store.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.acquisition.health import Health
 from gateway.acquisition.line_health import LineHealth, LineTurned, Turned
 from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
-from protocols.base import Request, Value
+from protocols.base import Quality, Request, Value
 from protocols.exchanges import Exchange
 
-__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned", "Woke"]
+__all__ = [
+    "POLL_WAITS_S",
+    "Found",
+    "Learned",
+    "LineTurned",
+    "Polling",
+    "Reading",
+    "Shared",
+    "Turned",
+    "Woke",
+]
 
 TRIES = 3
 """How often a request is sent to a meter that answered last."""
+SHARED_S = 25 * 3600.0
+"""The values of a meter that shares its address are not believed until so long after the last sign
+of the other: the line listens for it once a day."""
 POLL_WAITS_S = 3600.0
 """A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
 one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
@@ -56,7 +69,17 @@ class Woke:
     meter: str
 
 
-Found = Reading | Learned | Woke | Turned | LineTurned
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A second meter answers at a meter's address, or has not for long."""
+
+    meter: str
+    line: str
+    shared: bool
+    address: str
+
+
+Found = Reading | Learned | Woke | Turned | LineTurned | Shared
 
 
 @dataclass(slots=True)
@@ -168,6 +191,26 @@ class Polling:
         if health.failures:
             health.stir(now)
 
+    def doubled(self, asset: str, now: float) -> list[Shared]:
+        """There is a sign of a second meter at this one's address: nothing of it is believed.
+
+        What is to be told: nothing if that is known.
+        """
+        meter = self._meters[asset]
+        known, meter.health.doubled_at = meter.health.doubled_at, now
+        if known is not None:
+            return []
+        return [Shared(asset, meter.config.line, shared=True, address=meter.config.address)]
+
+    def _single(self, meter: _Meter, now: float) -> list[Found]:
+        """Believe a meter again when there was no sign of a second one for long enough."""
+        doubled_at = meter.health.doubled_at
+        if doubled_at is None or now - doubled_at < SHARED_S:
+            return []
+        meter.health.doubled_at = None
+        config = meter.config
+        return [Shared(config.asset, config.line, shared=False, address=config.address)]
+
     def refuses(self, asset: str, points: Iterable[str]) -> bool:
         """Whether the meter refuses all of ``points`` for good."""
         return not self._plan(self._meters[asset], tuple(points))
@@ -187,7 +230,7 @@ class Polling:
         if event.job.priority is Priority.PROBE:
             self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
         asset, asked = event.job.meter, event.job.id in self._asked
-        found: list[Found] = []
+        found = self._single(meter, now)
         for exchange, outcome in zip(plan, event.outcomes, strict=True):
             found += self._outcome(meter, exchange, event.line, outcome, asked=asked)
         if asked:
@@ -285,6 +328,11 @@ class Polling:
         if got.reply is not None:
             meter.doubted.discard(exchange.key)
             values = exchange.values(got.reply.data, config.ratio)
+            if meter.health.doubled_at is not None:
+                values = {
+                    name: replace(v, amount=None, quality=Quality.INVALID)
+                    for name, v in values.items()
+                }
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values, exchange)]
         refused = got.fault is Fault.REFUSED and got.permanent

@@ -199,6 +199,8 @@ EventCode = Literal[
     "line_up",
     "line_fault",
     "line_restored",
+    "address_shared",
+    "address_restored",
     "clock_changed",
     "clock_offset",
     "clock_set",
