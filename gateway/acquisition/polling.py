@@ -6,15 +6,17 @@ into readings.  It reads no clock, opens no port and writes no row: what is to b
 a restart (a refusal) comes back as a ``Learned`` for the core to store.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from gateway.acquisition.found import Found, Learned, Reading, Shared, Woke
 from gateway.acquisition.health import Health
 from gateway.acquisition.line_health import LineHealth, LineTurned, Turned
 from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
-from protocols.base import Quality, Request, Value
+from protocols.base import Quality, Request
 from protocols.exchanges import Exchange
 
 __all__ = [
@@ -31,55 +33,14 @@ __all__ = [
 
 TRIES = 3
 """How often a request is sent to a meter that answered last."""
+EARLY_S = 0.001
+"""So much earlier than computed a meter is looked at: two clocks are involved, and rounding."""
 SHARED_S = 25 * 3600.0
 """The values of a meter that shares its address are not believed until so long after the last sign
 of the other: the line listens for it once a day."""
 POLL_WAITS_S = 3600.0
 """A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
 one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The values (示值) of one good reply."""
-
-    meter: str
-    address: str
-    line: str
-    taken_at: float
-    """Unix time when the reply was complete."""
-    values: Mapping[str, Value]
-    exchange: Exchange
-    """What was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A meter refuses this exchange for good: it is not asked again, here or after a restart."""
-
-    meter: str
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """A meter answers that did not answer last, or was never heard before."""
-
-    meter: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A second meter answers at a meter's address, or has not for long."""
-
-    meter: str
-    line: str
-    shared: bool
-    address: str
-
-
-Found = Reading | Learned | Woke | Turned | LineTurned | Shared
 
 
 @dataclass(slots=True)
@@ -97,6 +58,9 @@ class _Meter:
     does not say what it refuses."""
     reserved_s: float = 0.0
     """Line time set aside for the probe that runs."""
+    wake_at: float = -math.inf
+    """Monotonic; before it there is nothing to start unless something happens to the meter.  Saves
+    looking at all meters after each job."""
 
 
 class Polling:
@@ -115,6 +79,8 @@ class Polling:
             on_line.setdefault(meter.config.line, []).append(meter.health)
         self._lines = {name: LineHealth(name, healths, jitter) for name, healths in on_line.items()}
         self._next_id = 1
+        self._offset_s = -math.inf
+        """Of the wall clock to the monotonic one; the grid of the polls stands on the former."""
         self._plans: dict[int, tuple[Exchange, ...]] = {}
         self._asked: set[int] = set()
         self.twice: Callable[[str, Exchange], bool] = lambda _asset, _exchange: False
@@ -137,7 +103,15 @@ class Polling:
 
     def due(self, now: float, wall: float) -> list[tuple[str, Job]]:
         """The jobs that are to start now, each with the name of its line."""
-        free = [meter for meter in self._meters.values() if meter.job is None]
+        if abs(wall - now - self._offset_s) > EARLY_S:
+            self._offset_s = wall - now
+            for meter in self._meters.values():
+                meter.wake_at = -math.inf
+        free = [
+            meter
+            for meter in self._meters.values()
+            if meter.job is None and (meter.wake_at - EARLY_S <= now or meter.health.probed)
+        ]
         # The budget for probes may not last for all: who has waited longest goes first.
         free.sort(key=lambda meter: meter.health.probe_at if meter.health.probed else 0.0)
         return [
@@ -148,7 +122,18 @@ class Polling:
 
     def next_due(self, now: float, wall: float) -> float:
         """The monotonic time at which ``due`` has something again; it may be a little early."""
-        return min(self._next(meter, now, wall) for meter in self._meters.values())
+        free = [meter for meter in self._meters.values() if meter.job is None]
+        soonest = math.inf
+        for meter in free:
+            if meter.health.probed:
+                # Another meter's answer may end that, and then it is looked at anew.
+                meter.wake_at = -math.inf
+                soonest = min(soonest, self._next(meter, now, wall))
+                continue
+            if meter.wake_at - EARLY_S <= now:
+                meter.wake_at = self._next(meter, now, wall)
+            soonest = min(soonest, meter.wake_at)
+        return soonest
 
     def read(self, asset: str, points: Iterable[str], not_after: float) -> tuple[str, Job]:
         """A read that somebody waits for, of points that the meter has and does not all refuse.
@@ -225,6 +210,7 @@ class Polling:
         if plan is None:  # nobody answers it, so it says nothing about anybody
             return []
         meter = self._meters[event.job.meter]
+        meter.wake_at = -math.inf
         if meter.job is not None and meter.job.id == event.job.id:
             meter.job = None
         if event.job.priority is Priority.PROBE:
@@ -369,4 +355,5 @@ class Polling:
     def _ask_again(self, line: str) -> None:
         """The line works again: whoever is on it may have a reading for this slot."""
         for meter in self._meters.values():
-            meter.again = meter.again or meter.config.line == line
+            if meter.config.line == line:
+                meter.again, meter.wake_at = True, -math.inf
