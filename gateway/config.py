@@ -51,6 +51,8 @@ class MeterConfig:
     """What the transformers in front of it divide by (倍率)."""
     least_timeout_s: float = 0.25
     """No learned timeout is shorter."""
+    try_gaps: bool = False
+    """Whether reads over unknown registers may be tried (Modbus)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +135,5 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
         max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
         ratio=DIRECT if ratio == DIRECT else ratio,
+        try_gaps=table.try_gaps,
     )

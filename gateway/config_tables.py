@@ -189,5 +189,8 @@ class MeterTable(Table):
     max_kw: int | None = Field(
         None, ge=1, le=10_000_000, description="kW that can never be exceeded here, at least 1"
     )
+    try_gaps: bool = Field(
+        default=False, description="true: reads over unknown registers are tried (Modbus)"
+    )
     ct_ratio: RatioText = Field("1", description='a number like 200, or "1000/5"')
     pt_ratio: RatioText = Field("1", description='a number like 100, or "10000/100"')

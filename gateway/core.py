@@ -15,7 +15,10 @@ from random import Random
 import structlog
 
 from gateway.acquisition.confirm import Confirmation, limits_of
-from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Shared, Turned, Woke
+from gateway.acquisition.found import Found, Learned, Reading, Shared, Woke
+from gateway.acquisition.line_health import LineTurned, Turned
+from gateway.acquisition.polling import Polling
+from gateway.acquisition.trials import Trials
 from gateway.clock import Clock, ClockState, judge
 from gateway.collector import Collector
 from gateway.config import Config
@@ -102,6 +105,7 @@ class Core:
         recent = [one for one in self._refusals.refused() if wall - one.at < REFUSED_S]
         known = [(refused.meter, refused.key) for refused in recent]
         self._polling = Polling(config.meters, known, random.random)
+        self._trials = Trials(config.meters, self._polling, self._submit)
         self._overview = Overview(config, now)
         self._outbox = Outbox(database, clock.now)
         name = config.gateway.name
@@ -222,17 +226,14 @@ class Core:
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
         found = self._polling.done(event, now)
         self._overview.job(event, now)
-        if self._collector.asked(event):
-            self._collector.done(event, found, now, wall)
-            self._collect_at = now
-            found = [one for one in found if not isinstance(one, Reading)]
+        found = self._beside(event, found, now, wall)
         found, suspect = self._doubts.settle(found, now, wall)
         for one in found:
             match one:
                 case Reading():
                     self._reading(one, suspect.get(id(one)))
                 case Learned(meter, key, reason):
-                    log.info("meter refuses an item", meter=meter, item=key, reason=reason)
+                    log.info("learned of a meter", meter=meter, item=key, reason=reason)
                     refused = Refused(meter, key, reason, wall)
                     self._recorder.later(partial(self._refusals.add, refused))
                 case Turned(meter, line, silent, reason):
@@ -250,6 +251,19 @@ class Core:
         if self._orders.done(event, found, wall):
             self._flush_at = now
 
+    def _beside(self, event: JobDone, found: list[Found], now: float, wall: float) -> list[Found]:
+        """What is left when collection and trials had theirs: nobody else sees those readings."""
+        self._trials.polled(event, now)
+        learned: list[Learned] = []
+        if self._collector.asked(event):
+            self._collector.done(event, found, now, wall)
+            self._collect_at = now
+        elif self._trials.asked(event):
+            learned = self._trials.done(event)
+        else:
+            return found
+        return [*(one for one in found if not isinstance(one, Reading)), *learned]
+
     def _heard(self, event: Overheard | Doubled, now: float) -> None:
         """A line heard somebody who was not asked."""
         if isinstance(event, Overheard):
@@ -260,17 +274,9 @@ class Core:
             self._shared(shared)
 
     def _shared(self, shared: Shared) -> None:
-        """Two meters at one address, or one again: only a person can part them."""
-        if shared.shared:
-            detail = (
-                f"two meters answer at address {shared.address}; nothing of it is believed: find"
-                " the other one, and give each its own address"
-            )
-            log.error("two meters at one address", meter=shared.meter, address=shared.address)
-        else:
-            detail = f"one meter answers at address {shared.address} again"
+        log.error("who is at an address", meter=shared.meter, reason=shared.detail)
         code: contract.EventCode = "address_shared" if shared.shared else "address_restored"
-        self._recorder.event(code, shared.meter, shared.line, detail)
+        self._recorder.event(code, shared.meter, shared.line, shared.detail)
 
     def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
         self._overview.values(reading.meter, reading.values)

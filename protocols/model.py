@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from protocols import dlt645, dlt645_1997, dlt645_control, modbus
 from protocols.base import Codec, RequestError
-from protocols.exchanges import Exchange, ItemSource, RegisterSource
+from protocols.exchanges import Exchange, ItemSource, RegisterExchange, RegisterSource
 from protocols.identify import Sign
 from protocols.planner import (
     DIALECT_1997,
@@ -23,6 +23,7 @@ from protocols.planner import (
     Timing,
     plan_items,
     plan_registers,
+    plan_trial,
 )
 
 _MODBUS_DELAY_S = 0.05
@@ -119,11 +120,14 @@ class Profile(ABC):
             raise RequestError(problem)
         if unknown := self.unknown(points):
             raise RequestError(f"{self.model} has no point {', '.join(unknown)}; see {self.name}")
-        timing = Timing(
+        timing = self._timing(character_s, turnaround_s)
+        return self._exchanges(address, tuple(dict.fromkeys(points)), refused, timing)
+
+    def _timing(self, character_s: float | None, turnaround_s: float | None = None) -> Timing:
+        return Timing(
             self.line.character_s if character_s is None else character_s,
             self._delay_s + self.line.guard_ms / 1000 if turnaround_s is None else turnaround_s,
         )
-        return self._exchanges(address, tuple(dict.fromkeys(points)), refused, timing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,3 +263,14 @@ class ModbusProfile(Profile):
     ) -> tuple[Exchange, ...]:
         wanted = [self.sources[point] for point in points]
         return plan_registers(int(address), wanted, refused, timing, self.layout)
+
+    def trial(
+        self,
+        address: str,
+        points: Sequence[str],
+        refused: AbstractSet[str],
+        character_s: float | None = None,
+    ) -> tuple[RegisterExchange, tuple[RegisterExchange, ...]] | None:
+        """A read over unknown registers that would save time, and those it would replace."""
+        wanted = [self.sources[point] for point in dict.fromkeys(points)]
+        return plan_trial(int(address), wanted, refused, self._timing(character_s), self.layout)

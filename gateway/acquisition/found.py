@@ -24,7 +24,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A meter refuses this exchange for good: it is not asked again, here or after a restart."""
+    """A meter refuses this exchange for good: it is not asked again, here or after a restart.  Or,
+    with ``AGREED`` before the key, it reads rightly over registers that the profile does not know.
+    """
 
     meter: str
     key: str
@@ -46,6 +48,16 @@ class Shared:
     line: str
     shared: bool
     address: str
+
+    @property
+    def detail(self) -> str:
+        """The sentence for people: only they can part the two."""
+        if not self.shared:
+            return f"one meter answers at address {self.address} again"
+        return (
+            f"two meters answer at address {self.address}; nothing of it is believed: find the"
+            " other one, and give each its own address"
+        )
 
 
 Found = Reading | Learned | Woke | Turned | LineTurned | Shared

@@ -17,7 +17,9 @@ from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Quality, Request
-from protocols.exchanges import Exchange
+from protocols.exchanges import Exchange, RegisterExchange
+from protocols.model import ModbusProfile
+from protocols.planner import AGREED
 
 __all__ = [
     "POLL_WAITS_S",
@@ -94,7 +96,10 @@ class Polling:
     @property
     def refused(self) -> dict[str, set[str]]:
         """What each meter refused for good, by asset."""
-        return {asset: meter.refused for asset, meter in self._meters.items()}
+        return {
+            asset: {key for key in meter.refused if not key.startswith(AGREED)}
+            for asset, meter in self._meters.items()
+        }
 
     @property
     def health(self) -> list[Health]:
@@ -199,6 +204,23 @@ class Polling:
     def refuses(self, asset: str, points: Iterable[str]) -> bool:
         """Whether the meter refuses all of ``points`` for good."""
         return not self._plan(self._meters[asset], tuple(points))
+
+    def trial(self, asset: str) -> tuple[RegisterExchange, tuple[RegisterExchange, ...]] | None:
+        """A read over unknown registers that would make the poll shorter, and what it replaces."""
+        meter = self._meters[asset]
+        config = meter.config
+        if not isinstance(config.profile, ModbusProfile):
+            return None
+        character_s = config.settings.character_s
+        return config.profile.trial(config.address, config.points, meter.refused, character_s)
+
+    def learn(self, asset: str, key: str, reason: str, *, agreed: bool) -> Learned:
+        """Use a read over unknown registers from now on, or never try it again."""
+        meter = self._meters[asset]
+        key = AGREED + key if agreed else key
+        meter.refused.add(key)
+        self._replan(meter)
+        return Learned(asset, key, reason)
 
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
