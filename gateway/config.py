@@ -64,6 +64,8 @@ class MeterConfig:
     """No learned timeout is shorter."""
     grid: tuple[str, ...] = ()
     """The registers that are collected for every moment of the grid; none if it is left out."""
+    try_gaps: bool = False
+    """Whether reads over unknown registers may be tried (Modbus)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ def _resolve(table: MeterTable, profile: Profile, grid_minutes: int) -> MeterCon
         max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
         ratio=DIRECT if ratio == DIRECT else ratio,
         grid=_grid(points, profile) if grid_minutes and table.grid else (),
+        try_gaps=table.try_gaps,
     )
 
 

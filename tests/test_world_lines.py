@@ -97,7 +97,7 @@ def test_a_silent_meter_overheard_is_asked_at_once(tmp_path: Path) -> None:
     meter = world.area.meters["L0M01"].meter
     meter.silent = True
     world.run(4 * 3600.0)
-    (health,) = (h for h in world.core._polling.health if h.meter == "L0M01")
+    (health,) = (h for h in world.core._intake.polling.health if h.meter == "L0M01")
     assert health.silent
 
     meter.silent = False
