@@ -276,3 +276,23 @@ def test_nothing_is_a_moment_while_nobody_knows_the_time(tmp_path: Path) -> None
     assert_grid(world, "H0", -32 * HOUR_S, 3 * HOUR_S)
     assert min(moments(world, "H0")) > START - 2 * DAY_S
     world.stop()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_noisy_line_gives_no_wrong_moment_and_takes_none_away(tmp_path: Path, seed: int) -> None:
+    meters = [
+        {"asset": f"H{n}", "profile": "dlt645-2007-single-phase", "address": f"{n + 1:012}"}
+        for n in range(2)
+    ]
+    # Of the long replies of load curves every second is damaged.
+    line = {"name": "one", "meter": meters, "faults": "bit_errors=3e-4"}
+    area = build_area({"seed": seed, "line": [line]}, PROFILES, "noise")
+    world = World(tmp_path, seed, area=area, grid=GRID)
+    world.run(6 * HOUR_S + 300)
+
+    assert world.states[0]["lines"][0]["faults"]["damaged"] > 2
+    for asset in ("H0", "H1"):
+        assert_grid(world, asset, -32 * HOUR_S, 6 * HOUR_S)
+        assert not any(one.get("suspect") for one in moments(world, asset).values())
+    assert not any(meter["refused"] for meter in world.states[0]["meters"])
+    world.stop()
