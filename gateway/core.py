@@ -318,9 +318,7 @@ class Core:
             messages_stored=self._recorder.stored,
             messages_delivered=self._uplink.delivered + self._orders.settled,
             readings_dropped=self._recorder.dropped,
-            meters=self._intake.overview.meters(
-                self._intake.polling.health, self._intake.polling.refused
-            ),
+            meters=intake.overview.meters(polling.health, polling.refused),
             lines=intake.overview.lines(now),
             collection=intake.collector.look(),
             link=self._uplink.state,
