@@ -140,11 +140,14 @@ class Daemon:
     def __init__(self, folder: Path, python: str) -> None:
         self._folder = folder
         self.log = folder / "daemon.log"
+        # pip compiles what it installs, and compiling takes memory: so what runs here is kept compiled.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [python, "-m", "gateway.daemon", "--config", str(folder / "gateway.toml")],
                 cwd=ROOT,
+                env=environment,
                 stderr=log,
             )
 
