@@ -4,5 +4,5 @@ from gateway import standin
 
 VERSION = "0.2.0"
 
-# Here, because it must come before the first import of structlog or pymodbus.
-standin.put("asyncio")
+# Here, because it must come before any import of the libraries concerned.
+standin.begin()

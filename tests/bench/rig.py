@@ -140,7 +140,7 @@ class Daemon:
     def __init__(self, folder: Path, python: str) -> None:
         self._folder = folder
         self.log = folder / "daemon.log"
-        # pip compiles what it installs, and compiling takes memory: so what runs here is kept compiled.
+        # Compiling takes memory; pip does it where the daemon is installed, so here as well.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
