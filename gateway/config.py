@@ -105,14 +105,18 @@ def load(path: Path) -> Config:
     reader.check_meters(lines, tables, profiles)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
-    meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
+    # Hundreds of meters name the same points: they are kept in memory once.
+    points = {table.points: table.points for _, table in tables}
+    meters = tuple(
+        _resolve(table, profiles[table.profile], points[table.points]) for _, table in tables
+    )
     digest = hashlib.sha256(reader.raw).hexdigest()[:16]
     return Config(
         path, gateway, store, collection, mqtt, tuple(line for _, line in lines), meters, digest
     )
 
 
-def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
+def _resolve(table: MeterTable, profile: Profile, points: tuple[str, ...]) -> MeterConfig:
     line = profile.line
     settings = PortSettings(
         table.baud or line.baud,
@@ -125,7 +129,7 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         line=table.line,
         address=table.address,
         profile=profile,
-        points=table.points or profile.default_points,
+        points=points or profile.default_points,
         period_s=table.period_s,
         settings=settings,
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,

@@ -14,7 +14,7 @@ from random import Random
 
 import structlog
 
-from gateway.acquisition.confirm import Confirmation, limits_of
+from gateway.acquisition.confirm import Confirmation, limits_of_all
 from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
 from gateway.clock import Clock, ClockState, judge
 from gateway.collector import Collector
@@ -131,8 +131,7 @@ class Core:
         self._tell_how_it_began()
 
     def _begin_to_collect(self, random: Random) -> None:
-        meters = self._config.meters
-        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
+        confirmation = Confirmation(limits_of_all(self._config.meters))
         parts = (self._polling, self._recorder, self._submit)
         self._doubts = Doubts(confirmation, *parts)
         self._collector = Collector(
