@@ -14,7 +14,7 @@ from random import Random
 import structlog
 
 from gateway import polled
-from gateway.acquisition.confirm import Confirmation, limits_of
+from gateway.acquisition.confirm import Confirmation, limits_of_all
 from gateway.acquisition.found import Found, Learned, Reading, Shared, Woke
 from gateway.acquisition.line_health import LineTurned, Turned
 from gateway.acquisition.polling import Polling
@@ -62,7 +62,7 @@ class Intake:
         self.polling = Polling(config.meters, known, random.random)
         self.overview = Overview(config, now)
         self._trials = Trials(config.meters, self.polling, submit)
-        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in config.meters})
+        confirmation = Confirmation(limits_of_all(config.meters))
         parts = (self.polling, recorder, submit)
         self._doubts = Doubts(confirmation, *parts)
         state = partial(getattr, time, "state")

@@ -16,7 +16,8 @@ What it keeps to:
 - A meter that must rest after an exchange, or owes an answer, lets the others of its class go
   first: its guard time costs the line nothing while anybody else has something to say.
 - Nor does an urgent job wait for the whole timeout of a meter that is probably silent: a read gives
-  way to it when its reply is later than twice the slowest of late.
+  way to it when its reply is later than twice the slowest of late.  Nor do the living wait so long
+  for each of many meters that died together.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is learned from the meter's replies (gateway/acquisition/patience.py), counted from
@@ -49,6 +50,8 @@ PATIENCE_S = 1.0
 """How long a line that is never quiet can keep us from speaking."""
 PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Before each new try to open the port, since it was last heard to work."""
+MANY, MANY_SHARE = 3, 0.125
+"""So many meters, of a line's meters at least such a share, are not silent by chance."""
 FRAMES_MAX = 255
 """Of one reply that goes on in follow-ups.  Source: DL/T 645-2007, follow-up data: SEQ is one
 byte."""
@@ -96,6 +99,10 @@ class Line:
         self._ended_at: dict[str, float] = {}
         """By meter: the last activity on the line in its last exchange."""
         self._last: tuple[str, PortSettings] | None = None
+        self._mute: set[str] = set()
+        """The meters that, asked last, were silent from a job's first request on."""
+        self._many = False
+        """Whether they were so many, before this exchange, that more may have died together."""
         self._active_at = -math.inf
         self._stray_at = -math.inf
         self._held_since: float | None = None
@@ -171,9 +178,12 @@ class Line:
         # What changes a meter is not cut short: nobody could tell whether it was done.
         if exchange.heard or exchange.task.job.priority <= Priority.COMMAND:
             return exchange.until
-        if all(task.job.priority > Priority.COMMAND for task in self._tasks):
+        patience = self._patience[exchange.task.job.meter]
+        # At its first miss, the usual time will do where many may have died.
+        hasty = self._many and not patience.misses
+        if not hasty and all(task.job.priority > Priority.COMMAND for task in self._tasks):
             return exchange.until
-        usual_s = self._patience[exchange.task.job.meter].usual_s()
+        usual_s = patience.usual_s()
         return min(exchange.until, exchange.sent_at + exchange.manners.latency_s + usual_s)
 
     def _choose(self, now: float, wall: float) -> Act:
@@ -271,6 +281,8 @@ class Line:
         timeout_s = self._patience[task.job.meter].timeout_s(manners.least_timeout_s, most_s)
         self._overhear(now)
         self._hearing.sharing.begin()
+        mute = len(self._mute - {task.job.meter})
+        self._many = mute >= max(MANY, len(self._manners) * MANY_SHARE)
         self._exchange = Exchange(task, manners, request, self._number, len(data), now, timeout_s)
         self._held_since = None
         return Transmit(manners.settings, data)
@@ -325,6 +337,7 @@ class Line:
         meter, manners = exchange.task.job.meter, exchange.manners
         if answered:
             self._patience[meter].replied(exchange.delay_s)
+            self._mute.discard(meter)
         self._free(exchange, now)
         self._hearing.over(exchange, now, answered=answered)
         self._overhear(now)
@@ -347,8 +360,11 @@ class Line:
         if exchange.sent_at == math.inf:
             exchange.written(now)  # the port failed while writing: part of it may be on the wire
         self._end(exchange, now, answered=False)
+        meter = exchange.task.job.meter
         if fault is not Fault.PORT:
-            self._patience[exchange.task.job.meter].missed()
+            self._patience[meter].missed()
+        if exchange.task.hopeless(fault):
+            self._mute.add(meter)
         if exchange.manners.reconnect and self._up:
             self._up, self._open_at = False, now
         self._retry(exchange.task, now, fault, error)
@@ -359,7 +375,10 @@ class Line:
         """Queue the request in hand again, behind the others of its class, or give it up."""
         task.order = self._next_order()
         task.failure = (fault, error)
-        if permanent or task.tries >= task.job.tries:
+        # Thirty meters that died together would hold up the living with their second and third
+        # tries; a probe asks each of them again, and all probes together have their share.
+        dead = self._many and task.hopeless(fault) and task.job.priority is Priority.POLL
+        if permanent or dead or task.tries >= task.job.tries:
             self._conclude(task, now, fault, error, permanent=permanent)
         else:
             task.restart()
