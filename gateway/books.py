@@ -11,20 +11,17 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from gateway.acquisition.days import day_of
-from gateway.journal_messages import journal_message
 from gateway.north.contract_money import LowBalance
 from gateway.prepayment import alerts, emergency
 from gateway.prepayment.account import Account, Mode, Policy
 from gateway.prepayment.close_out import close_out
 from gateway.prepayment.forecast import Charged, forecast
-from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting, Transaction
+from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting
 from gateway.prepayment.money import yuan
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
 from gateway.store.journal import Journal, Posted
 
-PER_MESSAGE = 20
-"""Transactions in one message: some 15 kB."""
 REFUND = "refund"
 """The channel through which a closed account is paid out: the head-end pays."""
 
@@ -34,7 +31,6 @@ class Books:
 
     def __init__(
         self,
-        gateway: str,
         zone: ZoneInfo,
         policies: Mapping[str, Policy],
         reserve_days: int,
@@ -44,7 +40,6 @@ class Books:
         wall: Callable[[], float],
     ) -> None:
         """``reserve_days``: a low balance is told with what lasts for so many days more."""
-        self._gateway = gateway
         self.zone = zone
         self._policies = policies
         self._reserve_days = reserve_days
@@ -58,16 +53,10 @@ class Books:
 
         Raises what ``Journal.post`` raises.
         """
-        clock = self._recorder.stamp()[1]
+        clock = self._recorder.clock
         posted = [self.journal.post(draft, self.wall(), clock) for draft in drafts]
-        self.tell([one.transaction for one in posted if not one.repeated])
+        self._recorder.journal(one.transaction for one in posted if not one.repeated)
         return posted
-
-    def tell(self, transactions: list[Transaction]) -> None:
-        """Send transactions to the head-end."""
-        for first in range(0, len(transactions), PER_MESSAGE):
-            group = transactions[first : first + PER_MESSAGE]
-            self._recorder.journal(journal_message(self._gateway, self._recorder.epoch, group))
 
     def policy(self, account: Account) -> Policy | None:
         """The account's row of limits; None if the configuration has lost it."""
@@ -88,7 +77,8 @@ class Books:
         balance_e4 = balances[Ledger.PREPAID]
         before = self._accounts.alert_state(account.number)
         state, rungs = alerts.judge(before, balance_e4, policy)
-        if state != before:
+        # While no alert is told, the balance it was judged at says nothing that is needed later.
+        if state != before and (state.told_e4 or (before and before.told_e4)):
             self._accounts.set_alert_state(account.number, state)
         if rungs and not account.closed:
             self._tell_low(account, balance_e4, rungs[-1])

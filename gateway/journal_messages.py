@@ -11,8 +11,6 @@ from gateway.acquisition.days import begin_of, end_of
 from gateway.north import contract
 from gateway.north.contract_money import (
     Digest,
-    JournalPosting,
-    JournalSpan,
     JournalTransaction,
     LedgerSum,
     Statement,
@@ -46,31 +44,34 @@ def _unit(ledger: str) -> Unit:
 def transaction_message(of: Transaction) -> JournalTransaction:
     """A transaction as the topic ``journal`` carries it."""
     draft = of.draft
-    return JournalTransaction(
-        number=of.number,
-        kind=draft.kind.value,
-        key=draft.key,
-        account=draft.account,
-        effective=contract.instant(draft.effective),
-        recorded=contract.instant(of.recorded),
-        clock=of.clock,
-        postings=tuple(
-            JournalPosting(
-                ledger=one.ledger,
-                account=one.account,
-                unit=_unit(one.ledger),
-                amount=amount_text(one.ledger, one.amount),
-            )
-            for one in draft.postings
-        ),
-        tariff=draft.tariff,
-        spans=tuple(
-            JournalSpan(meter=one.meter, after=one.after.isoformat(), to=one.to.isoformat())
-            for one in draft.spans
-        ),
-        reverses=draft.reverses,
-        detail=draft.detail,
-        hash=of.hash.hex(),
+    # Validated as one tree: that takes half the time of a model for each posting.
+    return JournalTransaction.model_validate(
+        {
+            "number": of.number,
+            "kind": draft.kind.value,
+            "key": draft.key,
+            "account": draft.account,
+            "effective": contract.instant(draft.effective),
+            "recorded": contract.instant(of.recorded),
+            "clock": of.clock,
+            "postings": [
+                {
+                    "ledger": one.ledger.value,
+                    "account": one.account,
+                    "unit": _unit(one.ledger),
+                    "amount": amount_text(one.ledger, one.amount),
+                }
+                for one in draft.postings
+            ],
+            "tariff": draft.tariff,
+            "spans": [
+                {"meter": one.meter, "after": one.after.isoformat(), "to": one.to.isoformat()}
+                for one in draft.spans
+            ],
+            "reverses": draft.reverses,
+            "detail": draft.detail,
+            "hash": of.hash.hex(),
+        }
     )
 
 

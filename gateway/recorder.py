@@ -17,7 +17,9 @@ import structlog
 
 from gateway.clock import ClockState
 from gateway.config import StoreTable
+from gateway.journal_messages import journal_message
 from gateway.north import contract
+from gateway.prepayment.ledger import Transaction
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.outbox import Lane, Message, Outbox, Shed
@@ -29,6 +31,8 @@ READINGS_MAX = 20_000
 """Readings that may wait in memory: hours of an area, some 10 MiB."""
 VALUES_PER_MESSAGE = 400
 """A message of about 12 kB: well below any broker's limit, and little to send again."""
+TRANSACTIONS_PER_MESSAGE = 20
+"""Some 15 kB."""
 DELIVERED_S = 60.0
 DELIVERED_MAX = 500
 """Deliveries that may wait to be noted: a power cut makes us send so many again."""
@@ -60,6 +64,8 @@ class Recorder:
         self._readings: deque[contract.Reading] = deque()
         self._late: deque[contract.Reading] = deque()
         self._actions: list[Callable[[], object]] = []
+        self._posted: list[Transaction] = []
+        """In the present transaction, and not yet in a message."""
         self._delivered: list[Message] = []
         """Without their bodies: a backlog that drains must not be held in memory."""
         self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
@@ -119,9 +125,14 @@ class Recorder:
             )
         )
 
+    @property
+    def clock(self) -> contract.Clock:
+        """What our clock is worth."""
+        return self._state().value
+
     def stamp(self) -> tuple[str, contract.Clock]:
         """Now, as messages carry it, and what our clock is worth."""
-        return contract.instant(self._wall()), self._state().value
+        return contract.instant(self._wall()), self.clock
 
     def new_epoch(self, previous: str | None, reason: str) -> None:
         """The database began anew; the head-end must not be surprised by numbers from 1."""
@@ -156,9 +167,12 @@ class Recorder:
         """Add a day's completeness: in an action given to ``later``."""
         self._add(Lane.URGENT, "completeness", build)
 
-    def journal(self, build: Build) -> None:
-        """Add transactions of the journal: inside ``commit``, or in an action for ``later``."""
-        self._add(Lane.URGENT, "journal", build)
+    def journal(self, transactions: Iterable[Transaction]) -> None:
+        """Add transactions of the journal: inside ``commit``, or in an action for ``later``.
+
+        They are gathered into few messages, which stand before whatever is added later.
+        """
+        self._posted += transactions
 
     def digest(self, build: Build) -> None:
         """Add a day's digest: inside ``commit``, or in an action for ``later``."""
@@ -175,11 +189,16 @@ class Recorder:
         ``live`` says whether the head-end can be reached: readings then go to the live lane.
         """
         self._added = 0
-        with self._database.transaction():
-            # First: what the caller makes pending again must not be noted as delivered after it.
-            self._write(Lane.LIVE if live else Lane.HISTORY)
-            actions = len(self._actions)
-            yield
+        try:
+            with self._database.transaction():
+                # First: what the caller makes pending again must not be noted as delivered after.
+                self._write(Lane.LIVE if live else Lane.HISTORY)
+                actions = len(self._actions)
+                yield
+                self._tell_posted()
+        finally:
+            # What was undone must not be told by the next transaction.
+            self._posted.clear()
         self._readings.clear()
         self._late.clear()
         # The caller may have given more to do later: that waits for the next commit.
@@ -222,7 +241,15 @@ class Recorder:
             self._add(Lane.HISTORY, "history", self._of(Lane.HISTORY, group))
         self._outbox.acknowledge(self._delivered)
 
+    def _tell_posted(self) -> None:
+        posted, self._posted = self._posted, []
+        for first in range(0, len(posted), TRANSACTIONS_PER_MESSAGE):
+            group = posted[first : first + TRANSACTIONS_PER_MESSAGE]
+            self._add(Lane.URGENT, "journal", journal_message(self._gateway, self.epoch, group))
+
     def _add(self, lane: Lane, kind: str, build: Build) -> None:
+        if lane is Lane.URGENT and self._posted:
+            self._tell_posted()
         self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
         self._added += 1
 

@@ -4,7 +4,7 @@ Readings that are missing but may still come are waited for, some hours; then th
 the span.  What is odd is kept out and told.  What changes the past (a ruling, a tariff announced
 late, a meter swap) has the account derived again: what differs is reversed and posted anew.
 
-Nothing is remembered between transactions but tariffs and what was derived from the files; so a
+Nothing is remembered between transactions but tariffs, and what is known by its hash; so a
 transaction that fails leaves nothing behind.
 
 Used by the core alone.
@@ -12,7 +12,9 @@ Used by the core alone.
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from functools import cache
 
 import structlog
 
@@ -61,6 +63,9 @@ class Settlement:
         self._recorder = recorder
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
+        self._stands: dict[str, tuple[bytes, Position]] = {}
+        """By account, where its last charge left it, and that charge's hash: if the transaction
+        failed that posted it, the journal has no such hash, and the file is read."""
         limits = {one.asset: possible(one) for one in meters}
         self.looks = settle.Books(
             prices=self._prices,
@@ -89,7 +94,9 @@ class Settlement:
         days = self._ripe(account, position)
         if not days:
             return
-        parts, _, doubts = settle.advance(account, position, days, self.looks)
+        # Within one transaction a meter shows one thing, however often it is looked at.
+        looks = replace(self.looks, shown=cache(self.looks.shown))
+        parts, _, doubts = settle.advance(account, position, days, looks)
         self._post(account, [], parts, generation)
         self._keep_out(account, doubts)
 
@@ -156,8 +163,12 @@ class Settlement:
 
     def _stand(self, account: Account) -> tuple[int, Position]:
         number, _, generation = (self._accounts.position(account.number) or "0 0").partition(" ")
-        charge = self._books.journal.transaction(int(number)) if number != "0" else None
-        position = rerate.stand(charge).position if charge else settle.begin(account)
+        if number == "0":
+            return int(generation), settle.begin(account)
+        known, position = self._stands.get(account.number, (b"", None))
+        if position is None or known != self._books.journal.hash_of(int(number)):
+            charge = self._books.journal.transaction(int(number))
+            position = rerate.stand(charge).position if charge else settle.begin(account)
         return int(generation), position
 
     def _known_days(self, account: Account, position: Position) -> list[date]:
@@ -205,6 +216,8 @@ class Settlement:
         last = posted[-1].transaction if parts else (standing[-1] if standing else None)
         number = last.number if last else 0
         self._accounts.set_position(account.number, f"{number} {generation}")
+        if parts:
+            self._stands[account.number] = posted[-1].transaction.hash, parts[-1].position
         self._books.look(account)
 
     def _ends(self, day: date) -> float:

@@ -26,6 +26,8 @@ from gateway.prepayment.settle import (
 )
 from gateway.prepayment.validity import Flag
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def draft(account: Account, part: Part, generation: int, ends: Callable[[date], float]) -> Draft:
     """The transaction of one part.  ``ends`` gives the Unix time of a local day's end.
@@ -86,7 +88,7 @@ def _detail(part: Part, generation: int) -> str:
             segment.contract.capacity_va,
             segment.contract.demand_w,
         ]
-    return json.dumps(found, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(found)
 
 
 @dataclass(frozen=True, slots=True)

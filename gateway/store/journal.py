@@ -10,7 +10,7 @@ Not supported: taking old transactions out of the file.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.prepayment.chain import (
     FIELDS,
@@ -96,6 +96,13 @@ class JournalReader:
     def transaction(self, number: int) -> Transaction | None:
         """The transaction with this number."""
         return next(iter(self._found("number = ?", number)), None)
+
+    def hash_of(self, number: int) -> bytes:
+        """The hash of the transaction with this number, which stands for all it says; empty if
+        there is none.
+        """
+        row = self._connection.row("select hash from journal where number = ?", number)
+        return row[0] if row else b""
 
     def transactions(self, first: int, last: int) -> list[Transaction]:
         """Those numbered ``first`` to ``last``, both included, as far as they exist."""
@@ -200,13 +207,16 @@ class Journal(JournalReader):
             *fields,
             hash_,
         )
-        for posting in draft.postings:
-            self._database.write(
-                "insert into balance (account, ledger, amount) values (?, ?, ?)"
-                " on conflict (account, ledger) do update set amount = amount + excluded.amount",
-                *(posting.account, posting.ledger, posting.amount),
-            )
-        return Posted(restore(fields, hash_), repeated=False)
+        self._database.write_all(
+            "insert into balance (account, ledger, amount) values (?, ?, ?)"
+            " on conflict (account, ledger) do update set amount = amount + excluded.amount",
+            ((one.account, one.ledger, one.amount) for one in draft.postings),
+        )
+        kept = replace(draft, effective=milliseconds(draft.effective) / 1000)
+        transaction = Transaction(
+            number=number, draft=kept, recorded=recorded_ms / 1000, clock=clock, hash=hash_
+        )
+        return Posted(transaction, repeated=False)
 
     def post_all(self, drafts: Iterable[Draft], recorded: float, clock: str) -> list[Posted]:
         """Post each, in order: a reversal and what replaces it belong together."""
