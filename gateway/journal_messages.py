@@ -4,7 +4,7 @@ Integers of 1/10,000 yuan and Wh become exact decimal text in yuan and kWh here,
 the way up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, tzinfo
 
 from gateway.acquisition.days import begin_of, end_of
@@ -24,6 +24,9 @@ from gateway.prepayment.ledger import Ledger, Transaction, unit_of
 from gateway.prepayment.money import yuan
 from gateway.prepayment.statement import statement, words
 from gateway.store.journal import JournalReader, Totals
+
+PER_MESSAGE = 20
+"""Transactions in one message: some 15 kB."""
 
 
 def kwh(energy_wh: int) -> str:
@@ -83,6 +86,14 @@ def journal_message(
     return lambda seq: contract.Journal(
         gateway=gateway, epoch=epoch, lane="urgent", seq=seq, transactions=messages
     )
+
+
+def journal_messages(
+    gateway: str, epoch: str, transactions: Sequence[Transaction]
+) -> Iterator[Callable[[int], contract.Journal]]:
+    """As many messages as it takes."""
+    for first in range(0, len(transactions), PER_MESSAGE):
+        yield journal_message(gateway, epoch, transactions[first : first + PER_MESSAGE])
 
 
 def statement_message(journal: JournalReader, asked: StatementOf, zone: tzinfo) -> Statement:

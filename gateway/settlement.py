@@ -66,6 +66,7 @@ class Settlement:
         self._stands: dict[str, tuple[bytes, Position]] = {}
         """By account, where its last charge left it, and that charge's hash: if the transaction
         failed that posted it, the journal has no such hash, and the file is read."""
+        recorder.when_undone.append(self.tariffs_changed)
         limits = {one.asset: possible(one) for one in meters}
         self.looks = settle.Books(
             prices=self._prices,
@@ -75,7 +76,7 @@ class Settlement:
         )
 
     def tariffs_changed(self) -> None:
-        """Versions came, or a transaction with some failed: they are read again."""
+        """Versions came, or a transaction failed that may have brought some: read them again."""
         self._versions = None
         self._priced.clear()
 
