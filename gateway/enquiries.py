@@ -37,7 +37,7 @@ class Enquiries:
         """Send transactions again, however old."""
         last = min(order.last, order.first + RESEND_MAX - 1)
         found = self._books.journal.transactions(order.first, last)
-        self._recorder.journal(found)
+        self._books.tell(found)
         data: dict[str, object] = {"count": len(found)}
         if last < order.last:
             data["next"] = last + 1

@@ -103,6 +103,7 @@ class Prepaid:
         self._tariffs = Tariffs(database)
         self.journal = Journal(database)
         self.books = Books(
+            self._gateway,
             self._zone,
             prepayment.policies,
             prepayment.reserve_days,

@@ -17,10 +17,8 @@ import structlog
 
 from gateway.clock import ClockState
 from gateway.config import StoreTable
-from gateway.journal_messages import journal_messages
 from gateway.north import contract
 from gateway.north.readings import Reading, Readings
-from gateway.prepayment.ledger import Transaction
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.outbox import Lane, Message, Outbox, Shed
@@ -65,8 +63,6 @@ class Recorder:
         self._readings: deque[Reading] = deque()
         self._late: deque[Reading] = deque()
         self._actions: list[Callable[[], object]] = []
-        self._posted: list[Transaction] = []
-        """In the present transaction, and not yet in a message."""
         self._facts: list[list[contract.Fact]] = []
         """Those that wait, each in a place of its own: it may be re-stamped there."""
         self._unstamped = Unstamped()
@@ -75,6 +71,9 @@ class Recorder:
         self._delivered: list[Message] = []
         """Without their bodies: a backlog that drains must not be held in memory."""
         self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
+        self.gathered: Callable[[], None] = lambda: None
+        """Called before each urgent message and at a transaction's end: adds the message of what
+        was gathered for it until then."""
         self.when_undone: list[Callable[[], None]] = []
         """Called when a transaction has failed: what was read in it may never have been there."""
         self._obstacle = ""
@@ -210,12 +209,9 @@ class Recorder:
         """Add a day's completeness: in an action given to ``later``."""
         self._add(Lane.URGENT, "completeness", build)
 
-    def journal(self, transactions: Iterable[Transaction]) -> None:
-        """Add transactions of the journal: inside ``commit``, or in an action for ``later``.
-
-        They are gathered into few messages, which stand before whatever is added later.
-        """
-        self._posted += transactions
+    def journal(self, build: Build) -> None:
+        """Add transactions of the journal: inside ``commit``, or in an action for ``later``."""
+        self._add(Lane.URGENT, "journal", build)
 
     def digest(self, build: Build) -> None:
         """Add a day's digest: inside ``commit``, or in an action for ``later``."""
@@ -240,7 +236,7 @@ class Recorder:
                 self._write(Lane.LIVE if live else Lane.HISTORY)
                 actions, facts = len(self._actions), len(self._facts)
                 yield
-                self._tell_posted()
+                self.gathered()
         except BaseException:
             self._undone(*waiting)
             raise
@@ -263,7 +259,6 @@ class Recorder:
         """Forget what the failed transaction gave: whoever does it again gives it again."""
         del self._actions[actions:]
         del self._facts[facts:]
-        self._posted.clear()
         for forget in self.when_undone:
             forget()
 
@@ -294,11 +289,6 @@ class Recorder:
         self._write_readings(Lane.HISTORY, self._late)
         self._outbox.acknowledge(self._delivered)
 
-    def _tell_posted(self) -> None:
-        posted, self._posted = self._posted, []
-        for build in journal_messages(self._gateway, self.epoch, posted):
-            self._add(Lane.URGENT, "journal", build)
-
     def _write_readings(self, lane: Lane, readings: Iterable[Reading]) -> None:
         kind = "readings" if lane is Lane.LIVE else "history"
         for group in _groups(readings):
@@ -306,8 +296,8 @@ class Recorder:
             self._add(lane, kind, self._of(lane, group), unstamped=unstamped)
 
     def _add(self, lane: Lane, kind: str, build: Build, *, unstamped: bool = False) -> None:
-        if lane is Lane.URGENT and self._posted:
-            self._tell_posted()
+        if lane is Lane.URGENT:
+            self.gathered()
         seq = self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
         if unstamped or self._state() is ClockState.UNKNOWN:
             self._numbered.append((lane, seq))

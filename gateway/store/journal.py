@@ -40,6 +40,8 @@ RECORD = ", ".join(f"coalesce(cast({field} as blob), x'')" for field in ("hash",
 """The columns to be selected: the hash, then what it was made of, as bytes."""
 SLICE = 4096
 """So many transactions are held in memory at a time."""
+FEW = 32
+"""So many of an account are read at once where the newest are asked for."""
 
 
 class KeyReusedError(StoreError):
@@ -119,6 +121,17 @@ class JournalReader:
     def of_account(self, account: str, after_number: int = 0) -> list[Transaction]:
         """Those that concern a customer account; the empty one: suspense alone."""
         return self._found("account = ? and number > ?", account, after_number)
+
+    def newest(self, account: str) -> Iterator[Transaction]:
+        """Those that concern a customer account, the newest first; read as far as it is asked."""
+        before = self.head()[0] + 1
+        while found := self._found(
+            "number in (select number from journal where account = ? and number < ?"
+            " order by number desc limit ?)",
+            *(account, before, FEW),
+        ):
+            yield from reversed(found)
+            before = found[0].number
 
     def by_key(self, key: str) -> Transaction | None:
         """The transaction with this idempotency key."""
