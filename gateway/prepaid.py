@@ -36,6 +36,7 @@ from gateway.settlement import Settlement
 from gateway.store.accounts import Accounts
 from gateway.store.database import Database
 from gateway.store.journal import Journal
+from gateway.store.meter_facts import MeterFacts
 from gateway.store.refusals import Refusals
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
@@ -101,6 +102,7 @@ class Prepaid:
         self.accounts = Accounts(database)
         self._rulings = Rulings(database)
         self._tariffs = Tariffs(database)
+        self.facts = MeterFacts(database)
         self.journal = Journal(database)
         self.books = Books(
             self._gateway,
@@ -119,6 +121,7 @@ class Prepaid:
             self.accounts,
             self._rulings,
             self._tariffs,
+            self.facts,
             recorder,
         )
         self._cashier = Cashier(

@@ -13,6 +13,7 @@ Used by the core alone.
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 
 import structlog
 
@@ -30,6 +31,7 @@ from gateway.prepayment.tariff_reader import parse
 from gateway.prepayment.validity import TOTAL, Meter, Usual
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
+from gateway.store.meter_facts import MeterFacts
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 
@@ -52,20 +54,24 @@ class Settlement:
         accounts: Accounts,
         rulings: Rulings,
         tariffs: Tariffs,
+        facts: MeterFacts,
         recorder: Recorder,
     ) -> None:
         self._books = books
         self._accounts = accounts
         self._rulings = rulings
         self._tariffs = tariffs
+        self._facts = facts
         self._recorder = recorder
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         limits = {one.asset: possible(one) for one in meters}
+        recorder.later(partial(facts.keep_limits, limits))
         self.looks = settle.Books(
             prices=self._prices,
             shown=rulings.shown,
-            limits=limits,
+            # A meter that left the configuration still bears on what it was charged for.
+            limits=facts.limits() | limits,
             usual=usual,
         )
 

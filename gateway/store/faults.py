@@ -59,6 +59,9 @@ _ADVICE = {
     StoreIOError: "check that it is there and writable, and the medium with `dmesg`; then restart",
 }
 
+_NO_TEXT = "Could not decode to UTF-8"
+"""Python's complaint about a damaged text in a row; it comes without a code."""
+
 
 def _told(kind: type[StoreError], path: Path, reason: str) -> StoreError:
     return kind(f"{path}: {reason}; {_ADVICE[kind]}")
@@ -73,6 +76,8 @@ def sqlite_faults(path: Path) -> Iterator[None]:
         # Python's own, of a text in the file or of SQLite's complaint about a damaged schema.
         raise _told(StoreDamagedError, path, f"a text in it is no UTF-8 ({error})") from error
     except sqlite3.Error as error:
+        if str(error).startswith(_NO_TEXT):
+            raise _told(StoreDamagedError, path, str(error)) from error
         # An extended code (SQLITE_IOERR_FSYNC) carries the plain one in its low byte.
         kind = _BY_CODE.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
         if kind is None:
