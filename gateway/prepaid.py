@@ -18,13 +18,17 @@ import structlog
 
 from gateway.account_desk import AccountDesk
 from gateway.acquisition.days import end_of
+from gateway.acquisition.polling import Polling
 from gateway.books import Books
 from gateway.cashier import Cashier
 from gateway.clock import ClockState
 from gateway.config import Config
 from gateway.config_prepayment import Prepayment
 from gateway.enquiries import Enquiries
+from gateway.events import Job
+from gateway.inspection import Inspection
 from gateway.journal_messages import digest_message
+from gateway.mirror import Mirror
 from gateway.north import contract
 from gateway.north import contract_orders as orders
 from gateway.north.contract_money import Digest
@@ -86,6 +90,7 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._meters = {meter.asset: meter for meter in config.meters}
         self._open_rooms(config, prepayment)
         self._loaded: set[tuple[str, date]] = set()
         self._waiting: deque[str] = deque()
@@ -144,6 +149,12 @@ class Prepaid:
         )
         self._enquiries = Enquiries(self.books, self.accounts, recorder)
         self._tellers = self._staff()
+
+    def inspection(self, polling: Polling, submit: Callable[[str, Job], None]) -> Inspection:
+        """What has to be asked of the accounts' meters, for the core to drive."""
+        changed = self.settlement.facts_changed
+        mirror = Mirror(self.books, self.accounts, self.facts, self._recorder, changed)
+        return Inspection(self._meters, polling, submit, self._state, (mirror,))
 
     # --- orders ---------------------------------------------------------------------------------
 

@@ -63,6 +63,7 @@ class Settlement:
         self._tariffs = tariffs
         self._facts = facts
         self._recorder = recorder
+        self._prepaying: frozenset[str] | None = None
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         limits = {one.asset: possible(one) for one in meters}
@@ -79,6 +80,22 @@ class Settlement:
         """Versions came, or a transaction with some failed: they are read again."""
         self._versions = None
         self._priced.clear()
+
+    def facts_changed(self) -> None:
+        """Something was found out about a meter: what is known of meters is read again."""
+        self._prepaying = None
+
+    def prepaying(self) -> frozenset[str]:
+        """The meters that count down a balance of their own."""
+        if self._prepaying is None:
+            found = self._facts.prepays().values()
+            self._prepaying = frozenset(one.meter for one in found if one.prepays)
+        return self._prepaying
+
+    def held(self, account: Account) -> str:
+        """The meter for whose own balance an account is not charged; empty if there is none."""
+        meters = (one.meter for one in account.meterings if one.until is None and not one.minus)
+        return next((meter for meter in meters if meter in self.prepaying()), "")
 
     def meter(self, meter: str) -> None:
         """Charge what a new reading of ``meter`` allows."""
@@ -125,6 +142,8 @@ class Settlement:
 
     def could_close(self, account: Account) -> str:
         """Why a closed account could not be charged to its last day; empty if it can."""
+        if account.mode is Mode.MIRROR:
+            return ""
         _, position = self._stand(account)
         days = [
             day
@@ -178,8 +197,10 @@ class Settlement:
         """The days whose readings may be charged now: nothing before them is still to come."""
         ripe: list[date] = []
         settled = position.day
+        # What was charged before its meter was found to prepay stands; nothing more is.
+        last = self._stand(account)[1].day if self.held(account) else date.max
         for day in self._known_days(account, position):
-            if account.closed and day > account.closed:
+            if day > min(account.closed or date.max, last):
                 break
             if account.closed is None and self._waits(account, settled, day):
                 break

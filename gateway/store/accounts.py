@@ -48,6 +48,11 @@ class AccountReader:
         """The accounts that have or had the meter with this asset number."""
         return [from_json(body) for (body,) in self._connection.rows(_OF_METER, meter)]
 
+    def versions(self) -> int:
+        """How many there are of all accounts together: another number, and one has changed."""
+        [count] = self._connection.row("select count(*) from account") or (0,)
+        return int(count)
+
     def damaged(self) -> list[tuple[str, int]]:
         """Number and version of those whose text is not what was stored."""
         # As a blob: a damaged text may be no UTF-8.
