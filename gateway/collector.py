@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from gateway.acquisition.collection import CLOCK, LOOK_S, Ask, Collection
-from gateway.acquisition.confirm import AGAIN_MAX, Confirmation
+from gateway.acquisition.confirm import AGAIN_MAX
 from gateway.acquisition.days import clock_offset_s, day_of, end_of
 from gateway.acquisition.freeze import Answer, Odd, Read, Unread, doubtful, interpret
 from gateway.acquisition.polling import Found, Polling, Reading
@@ -27,14 +28,17 @@ from gateway.clock import ClockState
 from gateway.completeness import Completeness
 from gateway.config import Config
 from gateway.events import Fault, Job, JobDone, Priority
+from gateway.grid import Grid
 from gateway.livestate import CollectionState
-from gateway.north import contract
+from gateway.north import contract, readings
 from gateway.recorder import Recorder
 from gateway.store.readings import Freeze, Gap, MeterClock, Quality, Readings
 
 WITHIN_S = 1800.0
 """A freeze that was not read by then is planned anew."""
 GUARD_S = 600.0
+LOOK_FIRST_S = 1.0
+"""How often it is asked whether all meters had their first poll."""
 ODD_MAX = 3
 """So often an earlier day may answer with another day's freeze until it counts as having none."""
 KEPT_MAX = 62
@@ -52,6 +56,16 @@ class _Doubt:
     registers: dict[str, int] = field(default_factory=dict)
 
 
+class Money(Protocol):
+    """What the collection tells the rooms of money, where there are any."""
+
+    def kept(self, meter: str) -> None:
+        """A freeze of ``meter``, or that there is none, is stored; in the same transaction."""
+
+    def loaded(self, meter: str, day: date) -> bool:
+        """Whether power was drawn on ``day``, as far as was seen."""
+
+
 class Collector:
     """The collection of one gateway."""
 
@@ -63,7 +77,7 @@ class Collector:
         recorder: Recorder,
         submit: Callable[[str, Job], None],
         state: Callable[[], ClockState],
-        confirmation: Confirmation,
+        grid: Grid,
         jitter: Callable[[], float],
     ) -> None:
         """``state`` judges our clock, ``jitter`` is a source of [0, 1)."""
@@ -74,7 +88,7 @@ class Collector:
         self._recorder = recorder
         self._submit = submit
         self._state = state
-        self._confirmation = confirmation
+        self._confirmation = grid.confirmation
         self._zone = ZoneInfo(config.gateway.timezone)
         table = config.collection
         self._collection = Collection(config.meters, self._zone, table.backfill_days, jitter)
@@ -84,14 +98,18 @@ class Collector:
             table.in_time,
             self._collection,
             readings,
+            grid,
             recorder,
         )
+        grid.offset_s, grid.settled = self.clock_offset_s, self._completeness.grid_settled
         self._asks: dict[int, Ask] = {}
         self._doubts: dict[tuple[str, date], _Doubt] = {}
         self._fresh: dict[str, list[Freeze]] = {}
         """The last freezes of each meter: they may not be in the file yet."""
         self._clocks = readings.clocks()
         self._begun = False
+        self.money: Money | None = None
+        """Given by the core where balances are kept here."""
 
     def tick(self, now: float, wall: float) -> float:
         """Ask for what is due; returns the monotonic time of the next tick."""
@@ -100,6 +118,8 @@ class Collector:
             return now + LOOK_S
         if not self._begun:
             self._begin(now, wall)
+        if self._polling.first_round(now):
+            return now + LOOK_FIRST_S
         trusted = state is ClockState.TRUSTED
         silent = self._polling.silent
         # Nobody is asked over midnight, when the newest freeze becomes the second newest.
@@ -134,6 +154,11 @@ class Collector:
             )
             failed = failed or not settled
         self._collection.done(ask, now, failed=failed, again=again)
+
+    def clock_offset_s(self, meter: str) -> float | None:
+        """How far a meter's clock was ahead of ours when it was last compared."""
+        clock = self._clocks.get(meter)
+        return clock.offset_s if clock else None
 
     def woke(self, meter: str, now: float) -> None:
         """A meter answers again."""
@@ -186,7 +211,7 @@ class Collector:
             return False
         log.info("no daily freeze", meter=ask.meter, day=day.isoformat(), reason=odd.reason)
         gap = Gap(meter=ask.meter, day=day, kind=odd.kind, reason=odd.reason, at=wall)
-        self._keep(partial(self._readings.add_gap, gap))
+        self._keep(partial(self._readings.add_gap, gap), ask.meter)
         self._settle(ask.meter, day)
         return True
 
@@ -232,9 +257,11 @@ class Collector:
             clock=self._state().value,
             quality=quality,
             reason=reason,
+            offset_s=clock.offset_s if (clock := self._clocks.get(ask.meter)) else None,
+            loaded=self.money is not None and self.money.loaded(ask.meter, day),
             values=read.registers,
         )
-        self._keep(partial(self._readings.add, freeze))
+        self._keep(partial(self._readings.add, freeze), ask.meter)
         self._recorder.reading(self._message(freeze, read), late=ask.priority is Priority.BACKFILL)
         if quality == "suspect":
             log.warning("freeze does not continue", meter=ask.meter, reason=reason)
@@ -251,16 +278,16 @@ class Collector:
             return "clock_off", f"the meter's clock is off by {clock.offset_s:+.0f} s"
         return "good", ""
 
-    def _message(self, freeze: Freeze, read: Read) -> contract.Reading:
+    def _message(self, freeze: Freeze, read: Read) -> readings.Reading:
         meter = self._meters[freeze.meter]
-        return contract.Reading(
+        return readings.Reading(
             meter=freeze.meter,
             address=meter.address,
             line=meter.line,
             taken=contract.instant(freeze.taken),
             clock=freeze.clock,
             values={name: value.text() or "" for name, value in read.values.items()},
-            frozen=contract.Frozen(
+            frozen=readings.Frozen(
                 day=freeze.day.isoformat(),
                 at=contract.instant(freeze.frozen),
                 quality=freeze.quality,
@@ -268,12 +295,14 @@ class Collector:
             ),
         )
 
-    def _keep(self, write: Callable[[], None]) -> None:
-        """Write with the next commit."""
+    def _keep(self, write: Callable[[], None], meter: str = "") -> None:
+        """Write with the next commit; what it means for the money of ``meter`` goes with it."""
 
         def action() -> None:
             write()
             self._completeness.changed()
+            if self.money and meter:
+                self.money.kept(meter)
 
         self._recorder.later(action)
 

@@ -1,8 +1,8 @@
-"""How complete each day's freezes are: counted, told to the head-end, shown to the technician.
+"""How complete each day is: counted, told to the head-end, shown to the technician.
 
-A day is told when all its freezes are settled, or else when the time for them is over; and once
-more when nothing of it is open.  What is told is counted from the rows, inside the transaction that
-stores the message.
+A day has the freezes of its end, and the moments of its grid.  It is told when all of them are
+settled, or else when the time for the freezes is over; and once more when nothing of it is open.
+What is told is counted from the rows, inside the transaction that stores the message.
 
 Used by the core alone.
 """
@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 from gateway.acquisition.collection import Collection
 from gateway.acquisition.days import end_of
+from gateway.grid import Grid
 from gateway.livestate import CollectionState, DayState
 from gateway.north import contract
 from gateway.north.completeness import Completeness as Message
-from gateway.north.completeness import CompletenessMeter
+from gateway.north.completeness import CompletenessGrid, CompletenessMeter
 from gateway.recorder import Recorder
 from gateway.store.readings import Readings
 
@@ -34,6 +35,7 @@ class Completeness:
         in_time: str,
         collection: Collection,
         readings: Readings,
+        grid: Grid,
         recorder: Recorder,
     ) -> None:
         """``in_time`` is the local time by which yesterday's freezes should be read."""
@@ -43,6 +45,7 @@ class Completeness:
         self._in_time_s = 3600 * hours + 60 * minutes
         self._collection = collection
         self._readings = readings
+        self._grid = grid
         self._recorder = recorder
         self._told = readings.told()
         self._began_at: float | None = None
@@ -67,17 +70,26 @@ class Completeness:
             self._open[day] -= 1
         else:
             self._open[day] = self._count_open(day)
-        if not self._open[day]:
+        self.grid_settled(day)
+
+    def grid_settled(self, day: date) -> None:
+        """No moment of the day's grid is open any more."""
+        if day not in self._open:
+            self._open[day] = self._count_open(day)
+        if self._is_settled(day):
             self._tell(day, settled=True)
 
     def tick(self, now: float, wall: float, newest: date) -> None:
         """Tell of the newest day when its time is over."""
         if self._began_at is None:
             self._began_at = now
-        if newest in self._told or now < self._began_at + GRACE_S or not self._collection.meters:
+        if newest in self._told or now < self._began_at + GRACE_S:
+            return
+        if not (self._collection.meters or self._grid.meters):
             return
         if wall >= end_of(newest, self._zone) + self._in_time_s:
-            self._tell(newest, settled=not self._count_open(newest))
+            self._open[newest] = self._count_open(newest)
+            self._tell(newest, settled=self._is_settled(newest))
             self._open = {day: left for day, left in self._open.items() if left}
             self._reasons = {key: why for key, why in self._reasons.items() if key[1] >= newest}
 
@@ -111,6 +123,9 @@ class Completeness:
             for meter in self._collection.meters
         )
 
+    def _is_settled(self, day: date) -> bool:
+        return not self._open[day] and not self._grid.open(day)
+
     def _tell(self, day: date, *, settled: bool) -> None:
         if self._told.get(day):
             return
@@ -125,6 +140,11 @@ class Completeness:
         read = [one for one in meters if one.state == "read"]
         in_time = sum(contract.unix_s(one.taken) <= latest for one in read if one.taken)
         good = sum(one.quality == "good" for one in read)
+        grid = tuple(
+            CompletenessGrid(meter=one.meter, due=one.due, read=one.read, absent=one.absent)
+            for one in self._grid.counts(day)
+        )
+        grid_due, grid_read = sum(one.due for one in grid), sum(one.read for one in grid)
         at, clock = self._recorder.stamp()
         self._recorder.completeness(
             lambda seq: Message(
@@ -144,6 +164,10 @@ class Completeness:
                 rate_in_time=_percent(in_time, len(meters)),
                 rate_good=_percent(good, len(read)),
                 meters=meters,
+                grid_due=grid_due if grid else None,
+                grid_read=grid_read if grid else None,
+                rate_grid=_percent(grid_read, grid_due),
+                grid=grid or None,
             )
         )
 

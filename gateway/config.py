@@ -6,6 +6,7 @@ the morning.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -37,6 +38,8 @@ _TABLES = (
     *("gateway", "store", "collection", "mqtt", "keys", "prepayment"),
     *("policy", "voucher_key", "line", "meter"),
 )
+GRID = ("energy_active_import", "energy_active_export")
+GRID_ELSE = "energy_active_total"
 PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -59,6 +62,8 @@ class MeterConfig:
     """What the transformers in front of it divide by (倍率)."""
     least_timeout_s: float = 0.25
     """No learned timeout is shorter."""
+    grid: tuple[str, ...] = ()
+    """The registers that are collected for every moment of the grid; none if it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ def load(path: Path) -> Config:
     reader.check_meters(lines, tables, profiles)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
-    meters = tuple(_resolve(table, profiles[table.profile]) for _, table in tables)
+    minutes = collection.grid_minutes
+    meters = tuple(_resolve(table, profiles[table.profile], minutes) for _, table in tables)
     digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
         path,
@@ -147,20 +153,21 @@ def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
         return NO_KEYS, b""
 
 
-def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
+def _resolve(table: MeterTable, profile: Profile, grid_minutes: int) -> MeterConfig:
     line = profile.line
     settings = PortSettings(
         table.baud or line.baud,
         PARITIES[table.parity] if table.parity else line.parity,
         table.stop_bits or line.stop_bits,
     )
+    points = table.points or profile.default_points
     ratio = Ratio(as_fraction(table.ct_ratio), as_fraction(table.pt_ratio))
     return MeterConfig(
         asset=table.asset,
         line=table.line,
         address=table.address,
         profile=profile,
-        points=table.points or profile.default_points,
+        points=points,
         period_s=table.period_s,
         settings=settings,
         timeout_s=(table.timeout_ms or line.timeout_ms) / 1000,
@@ -168,4 +175,11 @@ def _resolve(table: MeterTable, profile: Profile) -> MeterConfig:
         guard_s=(line.guard_ms if table.guard_ms is None else table.guard_ms) / 1000,
         max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
         ratio=DIRECT if ratio == DIRECT else ratio,
+        grid=_grid(points, profile) if grid_minutes and table.grid else (),
     )
+
+
+def _grid(points: Sequence[str], profile: Profile) -> tuple[str, ...]:
+    """The registers of the grid: those polled, else the first that the model has."""
+    polled = tuple(point for point in GRID if point in points)
+    return polled or tuple(point for point in (*GRID, GRID_ELSE) if point in profile.points)[:1]

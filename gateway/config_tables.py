@@ -83,7 +83,7 @@ class StoreTable(Table):
 
 
 class CollectionTable(Table):
-    """``[collection]``: the daily freezes (日冻结) and the meters' clocks."""
+    """``[collection]``: daily freezes (日冻结), the meters' clocks, the grid (15 分钟曲线)."""
 
     backfill_days: int = Field(
         62, ge=1, le=62, description="days back that are read where they are missing, 1 to 62"
@@ -95,6 +95,12 @@ class CollectionTable(Table):
     )
     clock_limit_s: int = Field(
         60, ge=5, le=3600, description="seconds a meter's clock may be off, 5 to 3600"
+    )
+    grid_minutes: Literal[0, 15, 30, 60] = Field(
+        15, description="15, 30 or 60: minutes between two moments of the grid; 0 for no grid"
+    )
+    grid_days: int = Field(
+        7, ge=1, le=40, description="days for which the grid's gaps are filled, 1 to 40"
     )
 
 
@@ -121,6 +127,9 @@ class MqttTable(Table):
     )
     confirm: Literal["broker", "head_end"] = Field(
         "broker", description='"broker" (PUBACK) or "head_end" (watermarks on the topic acks)'
+    )
+    history_kib_s: int = Field(
+        0, ge=0, le=1024, description="KiB a second for what comes late, 1 to 1024; 0: no limit"
     )
 
 
@@ -179,6 +188,7 @@ class MeterTable(Table):
     guard_ms: int | None = Field(
         None, ge=0, le=5000, description="milliseconds of silence before a request, 0 to 5000"
     )
+    grid: bool = Field(default=True, description="true, or false to leave it out of the grid")
     max_kw: int | None = Field(
         None, ge=1, le=10_000_000, description="kW that can never be exceeded here, at least 1"
     )

@@ -12,12 +12,14 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway import polled
 from gateway.acquisition.confirm import Confirmation, limits_of
 from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
-from gateway.clock import Clock, ClockState, judge
+from gateway.clock import Clock, ClockState
 from gateway.collector import Collector
 from gateway.config import Config
 from gateway.doubts import Doubts
@@ -34,10 +36,12 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
+from gateway.grid import Grid
 from gateway.letters import LOOK_S, Letters, Local
-from gateway.livestate import LaneState, State
+from gateway.livestate import State
 from gateway.north import contract
 from gateway.north.commands import Judge
+from gateway.north.signatures import Signer
 from gateway.orders import Orders
 from gateway.overview import Overview
 from gateway.recorder import Recorder
@@ -48,14 +52,17 @@ from gateway.store.learned import Learned as Refusals
 from gateway.store.learned import Refused
 from gateway.store.outbox import Outbox
 from gateway.store.readings import Readings
-from gateway.store.startup import How
-from gateway.uplink import SOFTWARE, LinkDoor, Uplink
-from protocols.base import Quality
+from gateway.timekeeping import Timekeeper
+from gateway.uplink import SOFTWARE, LinkDoor, Uplink, lane_states
+
+if TYPE_CHECKING:
+    from gateway.prepaid import Prepaid
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
 HOUSEKEEPING_S = 60.0
-CLOCK_S = 10.0
+POLL, COLLECT, GRID, LETTERS, MONEY = "poll", "collect", "grid", "letters", "money"
+FLUSH, HOUSEKEEPING, SEND, SHOW = "flush", "housekeeping", "send", "show"
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
 FLOOR = "time floor"
@@ -65,9 +72,6 @@ REFUSED_S = 30 * DAY_S
 """A meter is asked again what it refused so long ago: it may have been replaced."""
 COMMANDS_S = 400 * DAY_S
 """Commands that move no money are forgotten so long after they came."""
-STEPPED_S = 2.0
-"""A wall clock that moves this much against the monotonic one within a tick was set, not steered.
-"""
 
 log = structlog.get_logger()
 
@@ -97,9 +101,7 @@ class Core:
         self._clock = clock
         self._show = show
         now, wall = clock.monotonic(), clock.now()
-        self._floor = float(database.meta(FLOOR) or 0.0)
-        self._clock_state = judge(clock, self._floor)
-        self._offset = wall - now
+        self._time = Timekeeper(clock, float(database.meta(FLOOR) or 0.0))
 
         self._refusals = Refusals(database)
         recent = [one for one in self._refusals.refused() if wall - one.at < REFUSED_S]
@@ -113,16 +115,27 @@ class Core:
         self._commands = Commands(database)
         self._begin_to_talk(connect, random, local or Local())
         self._begin_to_collect(random)
+        self._prepaid = self._begin_to_charge(local.signer if local else None)
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
-        self._collect_at = self._poll_at = self._show_at = self._send_at = now
-        self._letters_at = now if self._letters else math.inf
-        self._flush_at = now + config.store.group_commit_s
-        self._housekeeping_at = now + HOUSEKEEPING_S
+        self._turns: dict[str, Callable[[float, float], float]] = {
+            POLL: self._poll,
+            COLLECT: self._collector.tick,
+            GRID: self._grid.tick,
+            LETTERS: self._read_letters,
+            MONEY: self._prepaid.tick if self._prepaid else lambda _now, _wall: math.inf,
+            FLUSH: lambda now, _wall: self._flush(now),
+            HOUSEKEEPING: self._keep_house,
+            SEND: lambda now, _wall: self._uplink.send(now),
+            SHOW: self._show_all,
+        }
+        """What is done in turn, in this order; each gives the monotonic time of its next."""
+        self._due = dict.fromkeys(self._turns, now)
+        self._due |= {FLUSH: now + config.store.group_commit_s, HOUSEKEEPING: now + HOUSEKEEPING_S}
         self._floor_at = self._forget_at = now
-        self._clock_at = now + CLOCK_S
         self._orders.begin(wall)
-        self._tell_how_it_began()
+        self._recorder.began(database.started)
+        self._recorder.event("started", detail=SOFTWARE)
 
     def _begin_to_talk(
         self, connect: Callable[[bytes], LinkDoor], random: Random, local: Local
@@ -143,42 +156,57 @@ class Core:
             self._submit,
         )
         box = local.letterbox
-        self._letters = box and Letters(box, self._orders, recorder, clock.monotonic())
+        self._letters = Letters(box, self._orders, recorder, clock.monotonic()) if box else None
 
     def _begin_to_collect(self, random: Random) -> None:
         meters = self._config.meters
         confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
         parts = (self._polling, self._recorder, self._submit)
         self._doubts = Doubts(confirmation, *parts)
-        self._collector = Collector(
-            self._config,
-            Readings(self._database),
-            *parts,
-            self._judged,
-            confirmation,
-            random.random,
+        parts_and_state = (*parts, self._judged)
+        self._grid = Grid(
+            self._config, self._database, *parts_and_state, confirmation, random.random
         )
+        stored = Readings(self._database)
+        self._collector = Collector(
+            self._config, stored, *parts_and_state, self._grid, random.random
+        )
+
+    def _begin_to_charge(self, signer: Signer | None) -> "Prepaid | None":
+        """Open the rooms of money, where balances are kept here."""
+        if self._config.prepayment is None:
+            return None
+        from gateway.prepaid import Prepaid  # noqa: PLC0415 - some MB that others do not need
+
+        database, recorder, wall = self._database, self._recorder, self._clock.now
+        money = Prepaid(
+            self._config, self._config.prepayment, database, recorder, wall, self._judged, signer
+        )
+        self._orders.cashier = self._collector.money = money
+        money.inspect(self._polling, self._submit)
+        return money
 
     # --- what happens ---------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
         """Act on one event.  Raises what a thread died of, and StoreError if the store fails us."""
         now, wall = self._clock.monotonic(), self._clock.now()
+        self._judge_clock(now, wall)
         match event:
             case JobDone():
-                self._job_done(event, now, wall)
+                self._job_done(self._time.corrected(event, now, wall), now, wall)
             case Overheard():
                 self._polling.overheard(event.meter, now)
-                self._poll_at = now
+                self._due[POLL] = now
             case PortChanged():
                 self._port_changed(event)
             case Heartbeat():
                 self._heartbeats[event.line] = event.at
             case LinkUp() | LinkDown() | Delivered():
                 self._uplink.handle(event, now)
-                self._send_at = now
+                self._due[SEND] = now
                 if self._recorder.full:
-                    self._flush_at = now
+                    self._due[FLUSH] = now
             case Arrived():
                 self._arrived(event, now, wall)
             case Crashed():
@@ -189,30 +217,35 @@ class Core:
         """Do what the time has brought; returns the monotonic time of the next tick."""
         now, wall = self._clock.monotonic(), self._clock.now()
         self._judge_clock(now, wall)
-        if now >= self._poll_at:
-            for line, job in self._polling.due(now, wall):
-                self._submit(line, job)
-            self._poll_at = self._polling.next_due(now, wall)
-        if now >= self._collect_at:
-            self._collect_at = self._collector.tick(now, wall)
-        if self._letters and now >= self._letters_at:
-            self._letters_at = now + LOOK_S
-            trusted = self._clock_state is ClockState.TRUSTED
-            if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
-                self._send_at = now
-        if now >= self._flush_at:
-            self._flush(now)
-        if now >= self._housekeeping_at:
-            self._housekeeping_at = now + HOUSEKEEPING_S
-            self._recorder.shed()
-            self._forget_commands(now, wall)
-        if now >= self._send_at:
-            self._send_at = self._uplink.send(now)
-        if now >= self._show_at:
-            self._show_at = now + SHOW_S
-            self._show(self._state(now, wall))
-        due = (self._poll_at, self._collect_at, self._flush_at, self._send_at, self._show_at)
-        return min(*due, self._letters_at)
+        for name, turn in self._turns.items():
+            if now >= self._due[name]:
+                self._due[name] = turn(now, wall)
+        return min(self._due.values())
+
+    def _poll(self, now: float, wall: float) -> float:
+        for line, job in self._polling.due(now, wall):
+            self._submit(line, job)
+        return self._polling.next_due(now, wall)
+
+    def _read_letters(self, now: float, wall: float) -> float:
+        if self._letters is None:
+            return math.inf
+        trusted = self._time.state is ClockState.TRUSTED
+        if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
+            self._due[SEND] = now
+        return now + LOOK_S
+
+    def _keep_house(self, now: float, wall: float) -> float:
+        self._recorder.shed()
+        # Once a day; by a wrong clock a command of today would look old.
+        if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
+            self._forget_at = now + DAY_S
+            self._recorder.later(partial(self._commands.forget, wall - COMMANDS_S))
+        return now + HOUSEKEEPING_S
+
+    def _show_all(self, now: float, wall: float) -> float:
+        self._show(self._state(now, wall))
+        return now + SHOW_S
 
     def alive(self, now: float) -> bool:
         """Whether every line's thread has been heard of lately."""
@@ -221,6 +254,7 @@ class Core:
     def stop(self) -> None:
         """Take nothing new; put on flash and send what there is."""
         now = self._clock.monotonic()
+        self._database.hurry()
         self._recorder.event("stopping")
         self._flush(now)
 
@@ -232,7 +266,9 @@ class Core:
     def close(self) -> None:
         """Say goodbye and note what was delivered."""
         self._uplink.close()
-        self._recorder.flush(self._clock.monotonic(), live=False)
+        if not self._recorder.flush(self._clock.monotonic(), live=False):
+            lost, reason = self._recorder.unwritten, self._recorder.obstacle
+            log.error("stopped with readings unwritten", readings=lost, reason=reason)
         self._show(self._state(self._clock.monotonic(), self._clock.now()))
 
     # --- meters ---------------------------------------------------------------------------------
@@ -243,10 +279,12 @@ class Core:
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
         found = self._polling.done(event, now)
         self._overview.job(event, now)
-        if self._collector.asked(event):
-            self._collector.done(event, found, now, wall)
-            self._collect_at = now
-            found = [one for one in found if not isinstance(one, Reading)]
+        rooms = ((COLLECT, self._collector), (GRID, self._grid), (MONEY, self._prepaid))
+        for turn, room in rooms:
+            if room and room.asked(event):
+                room.done(event, found, now, wall)
+                self._due[turn] = now
+                found = [one for one in found if not isinstance(one, Reading)]
         found, suspect = self._doubts.settle(found, now, wall)
         for one in found:
             match one:
@@ -261,33 +299,22 @@ class Core:
                     self._recorder.event(code, meter=meter, line=line, detail=reason)
                 case Woke(meter):
                     self._collector.woke(meter, now)
-                    self._collect_at = now
+                    self._grid.woke(meter, now)
+                    self._due[COLLECT] = self._due[GRID] = now
                 case LineTurned(line, fault, reason):
                     code = "line_fault" if fault else "line_restored"
                     self._recorder.event(code, line=line, detail=reason)
-        self._poll_at = now
+        self._due[POLL] = now
         if self._orders.done(event, found, wall):
-            self._flush_at = now
+            self._due[FLUSH] = now
 
     def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
         self._overview.values(reading.meter, reading.values)
-        by_quality: dict[Quality, list[str]] = {quality: [] for quality in Quality}
-        for name, value in reading.values.items():
-            by_quality[value.quality].append(name)
-        values = {name: reading.values[name].text() or "" for name in by_quality[Quality.GOOD]}
-        self._recorder.reading(
-            contract.Reading(
-                meter=reading.meter,
-                address=reading.address,
-                line=reading.line,
-                taken=contract.instant(reading.taken_at),
-                clock=self._clock_state.value,
-                values=values,
-                absent=tuple(by_quality[Quality.ABSENT]),
-                invalid=tuple(by_quality[Quality.INVALID]),
-                suspect=suspect,
-            )
-        )
+        if self._prepaid:
+            self._prepaid.seen(reading.meter, reading.values, reading.taken_at)
+        worth = self._time.worth(reading.taken_at)
+        grid = self._grid.serve(reading, suspect or ())
+        self._recorder.reading(polled.message(reading, worth, suspect, grid))
 
     def _port_changed(self, event: PortChanged) -> None:
         self._overview.port(event)
@@ -301,7 +328,7 @@ class Core:
     # --- the head-end ---------------------------------------------------------------------------
 
     def _arrived(self, event: Arrived, now: float, wall: float) -> None:
-        trusted = self._clock_state is ClockState.TRUSTED
+        trusted = self._time.state is ClockState.TRUSTED
         try:
             self._orders.arrived(event, now, wall, trusted=trusted, live=self._uplink.live)
         except (DiskFullError, LockedError) as error:
@@ -309,72 +336,50 @@ class Core:
             log.error("a message must wait", reason=str(error))
             same = [other for other in self._postponed if other.connection == event.connection]
             self._postponed = [*same, event]
-            self._flush_at = now
+            self._due[FLUSH] = now
             return
         self._uplink.acknowledge(event)
-        self._send_at = now
+        self._due[SEND] = now
 
     # --- the store and ourselves ----------------------------------------------------------------
 
-    def _flush(self, now: float) -> None:
-        if now >= self._floor_at and self._clock_state is not ClockState.UNKNOWN:
-            self._floor_at, self._floor = now + FLOOR_S, self._clock.now()
-            self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._floor)))
+    def _flush(self, now: float) -> float:
+        if now >= self._floor_at and self._time.state is not ClockState.UNKNOWN:
+            self._floor_at, self._time.floor = now + FLOOR_S, self._clock.now()
+            self._recorder.later(partial(self._database.set_meta, FLOOR, str(self._time.floor)))
         waits = self._recorder.waits(now) or self._postponed
         if waits and self._recorder.flush(now, live=self._uplink.live):
-            self._send_at = now
+            self._due[SEND] = now
             postponed, self._postponed = self._postponed, []
             for event in postponed:
                 self._arrived(event, now, self._clock.now())
-        self._flush_at = now + self._config.store.group_commit_s
-
-    def _forget_commands(self, now: float, wall: float) -> None:
-        """Once a day; by a wrong clock a command of today would look old."""
-        if now >= self._forget_at and self._clock_state is ClockState.TRUSTED:
-            self._forget_at = now + DAY_S
-            self._recorder.later(partial(self._commands.forget, wall - COMMANDS_S))
+        return now + self._config.store.group_commit_s
 
     def _judged(self) -> ClockState:
-        return self._clock_state
+        return self._time.state
 
     def _judge_clock(self, now: float, wall: float) -> None:
-        stepped_s, self._offset = wall - now - self._offset, wall - now
-        if abs(stepped_s) >= STEPPED_S:
-            log.warning("clock was set", by_s=round(stepped_s, 3))
-            detail = f"set by {stepped_s:+.3f} s"
-            self._recorder.event("clock_changed", detail=detail, offset_s=stepped_s)
+        turn = self._time.look(now, wall)
+        if turn.stepped_s:
+            log.warning("clock was set", by_s=round(turn.stepped_s, 3))
+            self._recorder.restamp(turn.stepped_s)
+            if turn.was is ClockState.UNKNOWN:
+                self._uplink.started += turn.stepped_s
+            detail = f"set by {turn.stepped_s:+.3f} s"
+            self._recorder.event("clock_changed", detail=detail, offset_s=turn.stepped_s)
             # The polls' grid has moved, and perhaps the day.
-            self._poll_at = self._collect_at = self._clock_at = now
-        if now < self._clock_at:
-            return
-        self._clock_at = now + CLOCK_S
-        state = judge(self._clock, self._floor)
-        if state is not self._clock_state:
-            was, self._clock_state = self._clock_state, state
-            log.warning("clock changed", was=was.value, now=state.value)
-            self._recorder.event("clock_changed", detail=f"from {was} to {state}")
-
-    def _tell_how_it_began(self) -> None:
-        began = self._database.started
-        if began.how not in (How.CONTINUED, How.FRESH):
-            log.error("the database began anew", how=began.how.value, reason=began.detail)
-        if began.how is not How.CONTINUED:
-            self._recorder.new_epoch(None, f"{began.how.value}: {began.detail}".rstrip(": "))
-        self._recorder.event("started", detail=SOFTWARE)
+            self._due |= dict.fromkeys((POLL, COLLECT, GRID, MONEY), now)
+        if turn.now is not turn.was:
+            log.warning("clock changed", was=turn.was.value, now=turn.now.value)
+            self._recorder.event("clock_changed", detail=f"from {turn.was} to {turn.now}")
 
     def _state(self, now: float, wall: float) -> State:
-        lanes = {
-            lane.value: LaneState(
-                last=marks.last, pending=marks.pending, pending_bytes=marks.pending_bytes
-            )
-            for lane, marks in self._outbox.marks().items()
-        }
         return State(
             gateway=self._config.gateway.name,
             software=SOFTWARE,
             at=wall,
             started=self._uplink.started,
-            clock=self._clock_state.value,
+            clock=self._time.state.value,
             epoch=self._database.epoch,
             readings_taken=self._recorder.taken,
             messages_stored=self._recorder.stored,
@@ -384,5 +389,5 @@ class Core:
             lines=self._overview.lines(now),
             collection=self._collector.look(),
             link=self._uplink.state,
-            lanes=lanes,
+            lanes=lane_states(self._outbox.marks()),
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from gateway.acquisition.confirm import Confirmation, Verdict
-from gateway.acquisition.polling import Found, Polling, Reading
+from gateway.acquisition.polling import POLL_WAITS_S, Found, Polling, Reading
 from gateway.events import Job, Priority
 from gateway.recorder import Recorder
 from protocols.base import Quality
@@ -79,8 +79,11 @@ class Doubts:
             log.warning("registers do not continue", meter=meter, reason=problem)
             self._recorder.event("reading_suspect", meter, reading.line, problem)
         if verdict is Verdict.AGAIN and not repeated:
-            job = self._polling.ask(meter, (exchange,), Priority.COLLECTION, now + AGAIN_WITHIN_S)
-            self._submit(*job)
+            # What is merely new waits until all others had their turn; what is wrong does not.
+            new = self._unknown(meter, exchange)
+            priority = Priority.POLL if new else Priority.COLLECTION
+            within_s = POLL_WAITS_S if new else AGAIN_WITHIN_S
+            self._submit(*self._polling.ask(meter, (exchange,), priority, now + within_s))
         return verdict, tuple(sorted(amounts))
 
     def _unknown(self, meter: str, exchange: Exchange) -> bool:

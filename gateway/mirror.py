@@ -23,7 +23,7 @@ from gateway.books import Books
 from gateway.config import MeterConfig
 from gateway.events import Fault
 from gateway.inspection import Plan
-from gateway.north import contract
+from gateway.north import contract, readings
 from gateway.prepayment.account import Account, Mode
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
@@ -151,7 +151,7 @@ class Mirror:
         texts = {name: value.text() or "" for name, value in good.items()}
         self._recorder.later(partial(self._facts.set_balance, meter.asset, texts, taken_at))
         self._recorder.reading(
-            contract.Reading(
+            readings.Reading(
                 meter=meter.asset,
                 address=meter.address,
                 line=meter.line,

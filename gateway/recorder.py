@@ -18,9 +18,12 @@ import structlog
 from gateway.clock import ClockState
 from gateway.config import StoreTable
 from gateway.north import contract
+from gateway.north.readings import Reading, Readings
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.outbox import Lane, Message, Outbox, Shed
+from gateway.store.startup import How, Started
+from gateway.timekeeping import Unstamped, restamped, shifted, worth_then
 
 Build = Callable[[int], contract.Numbered]
 """Makes a message of its sequence number."""
@@ -57,9 +60,14 @@ class Recorder:
         self._limits = limits
         self._wall = wall
         self._state = state
-        self._readings: deque[contract.Reading] = deque()
-        self._late: deque[contract.Reading] = deque()
+        self._readings: deque[Reading] = deque()
+        self._late: deque[Reading] = deque()
         self._actions: list[Callable[[], object]] = []
+        self._facts: list[list[contract.Fact]] = []
+        """Those that wait, each in a place of its own: it may be re-stamped there."""
+        self._unstamped = Unstamped()
+        self._numbered: list[tuple[Lane, int]] = []
+        """Given in the transaction that runs to what an unknown clock has stamped."""
         self._delivered: list[Message] = []
         """Without their bodies: a backlog that drains must not be held in memory."""
         self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
@@ -85,11 +93,21 @@ class Recorder:
         return bool(self._delivered) and monotonic_s - self._written_at >= DELIVERED_S
 
     @property
+    def unwritten(self) -> int:
+        """Readings that wait to be written."""
+        return len(self._readings) + len(self._late)
+
+    @property
+    def obstacle(self) -> str:
+        """Why what waits cannot be written; empty if nothing is in the way."""
+        return self._obstacle
+
+    @property
     def epoch(self) -> str:
         """The present epoch of the database."""
         return self._database.epoch
 
-    def reading(self, reading: contract.Reading, *, late: bool = False) -> None:
+    def reading(self, reading: Reading, *, late: bool = False) -> None:
         """Take a reading.  ``late``: it belongs to the past, whatever the connection."""
         waiting = self._late if late else self._readings
         waiting.append(reading)
@@ -123,12 +141,37 @@ class Recorder:
         """Now, as messages carry it, and what our clock is worth."""
         return contract.instant(self._wall()), self._state().value
 
+    def began(self, started: Started) -> None:
+        """Tell how the database was found, if it did not simply go on."""
+        if started.how not in (How.CONTINUED, How.FRESH):
+            log.error("the database began anew", how=started.how.value, reason=started.detail)
+        if started.how is not How.CONTINUED:
+            reason = f"{started.how.value}: {started.detail}".rstrip(": ")
+            self.new_epoch(started.previous or None, reason)
+
     def new_epoch(self, previous: str | None, reason: str) -> None:
         """The database began anew; the head-end must not be surprised by numbers from 1."""
         at, clock = contract.instant(self._wall()), self._state().value
         self._fact(
             contract.StoreNewEpoch(at=at, clock=clock, previous=previous, reason=reason[:500])
         )
+
+    def restamp(self, seconds: float) -> None:
+        """The clock was set by so much: put right what waits, tell of what is written already."""
+        state = self._state()
+        for waiting in (self._readings, self._late):
+            for n, one in enumerate(waiting):
+                waiting[n] = restamped(one, seconds, state)
+        for place in self._facts:
+            if place[0].clock == ClockState.UNKNOWN.value:
+                changes = {"at": shifted(place[0].at, seconds), "clock": worth_then(state).value}
+                place[0] = place[0].model_copy(update=changes)
+        self._unstamped.stepped(seconds)
+        if state is ClockState.UNKNOWN:
+            return
+        if found := self._unstamped.found():
+            at, clock = self.stamp()
+            self._fact(contract.ClockFound(at=at, clock=clock, restamp=found))
 
     @property
     def full(self) -> bool:
@@ -175,13 +218,16 @@ class Recorder:
         ``live`` says whether the head-end can be reached: readings then go to the live lane.
         """
         self._added = 0
+        self._numbered.clear()
         with self._database.transaction():
             # First: what the caller makes pending again must not be noted as delivered after it.
             self._write(Lane.LIVE if live else Lane.HISTORY)
-            actions = len(self._actions)
+            actions, facts = len(self._actions), len(self._facts)
             yield
+        self._note_unstamped()
         self._readings.clear()
         self._late.clear()
+        del self._facts[:facts]
         # The caller may have given more to do later: that waits for the next commit.
         del self._actions[:actions]
         self._delivered.clear()
@@ -216,23 +262,36 @@ class Recorder:
     def _write(self, lane: Lane) -> None:
         for action in self._actions:
             action()
-        for group in _groups(self._readings):
-            self._add(lane, "readings" if lane is Lane.LIVE else "history", self._of(lane, group))
-        for group in _groups(self._late):
-            self._add(Lane.HISTORY, "history", self._of(Lane.HISTORY, group))
+        self._write_readings(lane, self._readings)
+        self._write_readings(Lane.HISTORY, self._late)
         self._outbox.acknowledge(self._delivered)
 
-    def _add(self, lane: Lane, kind: str, build: Build) -> None:
-        self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
+    def _write_readings(self, lane: Lane, readings: Iterable[Reading]) -> None:
+        kind = "readings" if lane is Lane.LIVE else "history"
+        for group in _groups(readings):
+            unstamped = any(one.clock == ClockState.UNKNOWN.value for one in group)
+            self._add(lane, kind, self._of(lane, group), unstamped=unstamped)
+
+    def _add(self, lane: Lane, kind: str, build: Build, *, unstamped: bool = False) -> None:
+        seq = self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
+        if unstamped or self._state() is ClockState.UNKNOWN:
+            self._numbered.append((lane, seq))
         self._added += 1
 
-    def _of(self, lane: Lane, group: tuple[contract.Reading, ...]) -> Build:
-        return lambda seq: contract.Readings(
+    def _note_unstamped(self) -> None:
+        """What was just committed may be put right when the time is found."""
+        for lane, seq in self._numbered:
+            self._unstamped.note(lane.value, seq)
+
+    def _of(self, lane: Lane, group: tuple[Reading, ...]) -> Build:
+        return lambda seq: Readings(
             gateway=self._gateway, epoch=self.epoch, lane=lane.value, seq=seq, readings=group
         )
 
     def _fact(self, fact: contract.Fact) -> None:
-        self.later(lambda: self.fact(fact))
+        place = [fact]
+        self._facts.append(place)
+        self.later(lambda: self._add(Lane.URGENT, "events", self._event(place[0])))
 
     def _event(self, fact: contract.Fact) -> Build:
         return lambda seq: contract.Events(
@@ -250,11 +309,13 @@ class Recorder:
 
     def _shed(self, max_bytes: int, max_age_s: float) -> bool:
         self._added = 0
+        self._numbered.clear()
         with self._database.transaction():
             lost = self._outbox.shed(max_bytes, max_age_s, self._wall())
             # In the same transaction: a cut must not leave a gap that nobody explains.
             for gone in lost:
                 self._add(Lane.URGENT, "events", self._event(self._loss(gone)))
+        self._note_unstamped()
         self.stored += self._added
         for gone in lost:
             log.warning("messages given up", lane=gone.lane, count=gone.count, reason=gone.reason)
@@ -287,9 +348,9 @@ class Recorder:
             self.event("disk_restored", detail=f"readings lost since the start: {self.dropped}")
 
 
-def _groups(readings: Iterable[contract.Reading]) -> Iterator[tuple[contract.Reading, ...]]:
+def _groups(readings: Iterable[Reading]) -> Iterator[tuple[Reading, ...]]:
     """Cut what waits into messages of a good size."""
-    group: list[contract.Reading] = []
+    group: list[Reading] = []
     values = 0
     for reading in readings:
         group.append(reading)

@@ -7,7 +7,7 @@ Used by the core alone.
 """
 
 import math
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from random import Random
 from typing import Literal, Protocol
 
@@ -17,12 +17,12 @@ from gateway import VERSION
 from gateway.clock import Clock, ClockState
 from gateway.config import Config
 from gateway.events import Arrived, Delivered, LinkDown, LinkUp
-from gateway.livestate import LinkState
+from gateway.livestate import LaneState, LinkState
 from gateway.north import contract
 from gateway.north.delivery import Confirm, Delivery, DeliverySettings
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands
-from gateway.store.outbox import Lane, Message, Outbox
+from gateway.store.outbox import Lane, Marks, Message, Outbox
 from protocols.points import point
 
 SOFTWARE = f"taiqu {VERSION}"
@@ -76,7 +76,9 @@ class Uplink:
         self.delivered = 0
         """Messages that the broker's word made delivered since the start."""
         settings = DeliverySettings(
-            brokers=config.mqtt.brokers, confirm=Confirm(config.mqtt.confirm)
+            brokers=config.mqtt.brokers,
+            confirm=Confirm(config.mqtt.confirm),
+            history_bytes_per_s=config.mqtt.history_kib_s * 1024 or None,
         )
         self.delivery: Delivery[Message] = Delivery(settings, random)
         self._link = connect(contract.encode(self._status("offline", "connection lost")))
@@ -226,3 +228,11 @@ class Uplink:
             open_commands=tuple(self._commands.open()),
             signing_key=self.signing_key,
         )
+
+
+def lane_states(marks: Mapping[Lane, Marks]) -> dict[str, LaneState]:
+    """How the lanes stand, as the state file has it."""
+    return {
+        lane.value: LaneState(last=one.last, pending=one.pending, pending_bytes=one.pending_bytes)
+        for lane, one in marks.items()
+    }

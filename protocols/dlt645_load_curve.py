@@ -19,7 +19,7 @@ Source: DL/T 645-2007 annex A.7 and annex B; N as public concentrators count it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,11 +55,14 @@ GROUPS: tuple[tuple[Field, ...], ...] = (
     ),
 )
 """The fields of each group; their names are those of protocols/points.py."""
+ENERGY_GROUP = 4
+ENERGIES = GROUPS[ENERGY_GROUP - 1]
+"""The registers among them; in the format of the present registers (00010000 ...)."""
 COUNT_MAX = 99
 """Two BCD digits say how many records are wanted."""
 
 _START = re.compile(rb"(?=\xa0\xa0|\xe0\xe0)")
-_DAMAGED = b"\xe0\xe0"
+_GOOD, _DAMAGED = b"\xa0\xa0", b"\xe0\xe0"
 _SEPARATOR, _END = 0xAA, 0xE5
 _HEAD_BYTES, _TAIL_BYTES = 3, 2
 _TIME = Field("YYMMDDhhmm", name="time")
@@ -117,6 +120,20 @@ def decode(data: bytes) -> tuple[Record, ...]:
             records.append(_record(data[at:end]))
         at = end
     return tuple(records)
+
+
+def encode(at: datetime, values: Mapping[str, int]) -> bytes:
+    """One record of these ``values``, by name in steps of their fields (for simulated meters).
+
+    A group of which nothing is given is empty.  Raises RequestError for what no field can say.
+    """
+    body = _TIME.encode(f"{at:%Y-%m-%d %H:%M}")
+    for fields in GROUPS:
+        if values.keys() & {field.name for field in fields}:
+            body += b"".join(field.encode(values.get(field.name)) for field in fields)
+        body += bytes([_SEPARATOR])
+    raw = _GOOD + bytes([len(body)]) + body
+    return raw + bytes([sum(raw) & 0xFF, _END])
 
 
 def _count(count: int) -> bytes:

@@ -14,9 +14,10 @@ Not supported: values put together from several places.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 
-from protocols import dlt645, dlt645_1997, modbus
+from protocols import dlt645, dlt645_1997, dlt645_load_curve, modbus
 from protocols.base import Quality, Value
 from protocols.dlt645_items import Item
 from protocols.modbus_requests import BITS, bits
@@ -243,7 +244,59 @@ class RegisterExchange:
         }
 
 
-Exchange = ItemExchange | RegisterExchange
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One record of a load curve (负荷曲线), as the points of a meter."""
+
+    at: datetime | None
+    """By the meter's own clock, without a zone; None where nobody can tell."""
+    values: dict[str, Value]
+    problem: str = ""
+    """Why it is not to be believed; then there are no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveExchange:
+    """One read of a DL/T 645-2007 load curve."""
+
+    request: dlt645.Request
+    meanings: tuple[Meaning, ...]
+    """Of the points wanted, each named as the field of the record."""
+
+    @property
+    def key(self) -> str:
+        """The data identifier."""
+        return self.request.data[3::-1].hex().upper()
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """Names of the points that each record may hold."""
+        return tuple(meaning.point.name for meaning in self.meanings)
+
+    def values(self, data: bytes, ratio: Ratio = DIRECT) -> dict[str, Value]:  # noqa: ARG002
+        """Nothing: no value is of the moment it was read at.  See ``moments``."""
+        return {}
+
+    def moments(self, data: bytes, ratio: Ratio = DIRECT) -> tuple[Moment, ...]:
+        """The records in ``data``, what a reply holds behind the identifier."""
+        return tuple(self._moment(record, ratio) for record in dlt645_load_curve.decode(data))
+
+    def _moment(self, record: dlt645_load_curve.Record, ratio: Ratio) -> Moment:
+        try:
+            at = datetime.fromisoformat(str(record.at.amount))
+        except ValueError:
+            return Moment(None, {}, record.problem or f"its time is {record.at.text()}")
+        values = {
+            meaning.point.name: meaning.number(found.amount, ratio)
+            if isinstance(found.amount, int)
+            else meaning.bad(found.quality)
+            for meaning in self.meanings
+            if (found := record.values.get(meaning.point.name))
+        }
+        return Moment(at, values, record.problem)
+
+
+Exchange = ItemExchange | RegisterExchange | CurveExchange
 
 
 def register_key(function: int, span: range) -> str:

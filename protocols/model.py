@@ -8,11 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, ClassVar
 
-from protocols import dlt645, dlt645_1997, modbus
+from protocols import dlt645, dlt645_1997, dlt645_load_curve, modbus
 from protocols.base import Codec, RequestError
-from protocols.exchanges import Exchange, ItemSource, RegisterSource
+from protocols.exchanges import CurveExchange, Exchange, ItemSource, RegisterSource
 from protocols.identify import Sign
 from protocols.planner import (
     DIALECT_1997,
@@ -100,6 +101,20 @@ class Profile(ABC):
         """The exchanges that read the daily freeze ``back`` (1 is the newest), its time first."""
         raise RequestError(f"{self.model} makes no daily freezes; freeze {back} of {address}")
 
+    def plan_curve(
+        self,
+        address: str,  # noqa: ARG002
+        points: Sequence[str],  # noqa: ARG002
+        at: datetime | None,  # noqa: ARG002
+        count: int,  # noqa: ARG002
+    ) -> CurveExchange | None:
+        """The exchange that reads ``count`` records of the load curve (负荷曲线) from ``at`` on.
+
+        ``at`` is local time; None is the newest record, alone.  None comes back where this model
+        keeps no load curve, or not of all these points.
+        """
+        return None
+
     def plan(
         self,
         address: str,
@@ -185,6 +200,18 @@ class Dlt645Profile(Profile):
             blocks=False,
         )
 
+    def plan_curve(
+        self, address: str, points: Sequence[str], at: datetime | None, count: int
+    ) -> CurveExchange | None:
+        """The exchange that reads ``count`` records of the load curve (负荷曲线) from ``at`` on."""
+        if not set(points) <= {field.name for field in dlt645_load_curve.ENERGIES}:
+            return None
+        group, padded = dlt645_load_curve.ENERGY_GROUP, self._padded(address)
+        request = dlt645_load_curve.read_newest(padded, group)
+        if at is not None:
+            request = dlt645_load_curve.read_from(padded, group, at, count)
+        return CurveExchange(request, tuple(self.sources[point].meaning for point in points))
+
     def _exchanges(
         self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
     ) -> tuple[Exchange, ...]:
@@ -217,6 +244,8 @@ class OldDlt645Profile(Dlt645Profile):
     def codec(self, *, tcp: bool = False) -> Codec[Any]:  # noqa: ARG002
         """The older frames' contents, whatever carries them."""
         return dlt645_1997
+
+    plan_curve = Profile.plan_curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

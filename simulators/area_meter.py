@@ -51,6 +51,7 @@ class MeterTable(Table):
     preamble: int = Field(4, ge=0, le=20)
     data_bytes_max: int = Field(200, ge=16, le=200)
     blocks: bool = True
+    load_curve: bool = True
     wildcard_header: bool = False
     absent: Absent = Field(Absent.FF, strict=False)
     filler: Literal["", "AA", "DD"] = ""
@@ -225,6 +226,7 @@ def _quirks(table: MeterTable, profile: Profile) -> dlt645_meter.Quirks:
         preamble=table.preamble,
         data_bytes_max=table.data_bytes_max,
         blocks=table.blocks,
+        load_curve=table.load_curve,
         wildcard_header=table.wildcard_header,
         absent=table.absent,
         filler=bytes.fromhex(table.filler),

@@ -4,19 +4,23 @@ Energies with settlements, demands, daily freezes, momentary values, prepayment 
 words, clock and identity; and their blocks, put together from the single items.  Formats and blocks
 are those of ``protocols.dlt645_items``.
 
-Not supported: events, load profiles, harmonics, timed, instant and hourly freezes; these
-identifiers are "no such data", as on many a cheap meter.
+The load curve has the energies alone (class 4), every quarter of an hour for forty days.
+
+Not supported: the other classes of the load curve, events, harmonics, timed, instant and hourly
+freezes; these identifiers are "no such data", as on many a cheap meter.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from protocols import dlt645_load_curve
 from protocols.dlt645_items import Item, find
 from simulators.household import Household, in_steps
 from simulators.load import TARIFFS, Kind
 
 DAILY_FREEZES = 62
+CURVE_STEP_S, CURVE_DAYS = 900, 40
 SEPARATOR = b"\xaa"
 """Between the items of a whole freeze record, as the filed extension has it."""
 
@@ -89,6 +93,31 @@ class Memory:
         else:
             entries = self._single(item, now)
         return None if entries is None else item.encode(entries)
+
+    def read_curve(self, di: str, more: bytes, now: float) -> bytes | None:
+        """Records of the load curve; ``more`` is what the request holds behind the identifier.
+
+        None if the meter has no such curve, or nobody asks like this.
+        """
+        which = {"06040000": "oldest", "06040001": "from", "06040002": "newest"}.get(di)
+        if which is None or len(more) != (6 if which == "from" else 1):
+            return None
+        count = int(more[:1].hex())
+        newest = now // CURVE_STEP_S * CURVE_STEP_S
+        oldest = newest - CURVE_DAYS * 86_400 + CURVE_STEP_S
+        first = {"oldest": oldest, "newest": newest}.get(which, oldest)
+        if which == "from":
+            asked = datetime.strptime(more[:0:-1].hex(), "%y%m%d%H%M").replace(tzinfo=UTC)
+            wanted = asked.timestamp() - self._household.utc_offset_s
+            first = max(oldest, -(-wanted // CURVE_STEP_S) * CURVE_STEP_S)
+        moments = [first + n * CURVE_STEP_S for n in range(count)]
+        return b"".join(self._curve_record(at) for at in moments if at <= newest)
+
+    def _curve_record(self, at: float) -> bytes:
+        energies = self._household.energies(at)
+        names = {field.name for field in dlt645_load_curve.ENERGIES}
+        steps = {name: mwh // 10_000 for name, mwh in energies.items() if name in names}
+        return dlt645_load_curve.encode(self._household.local(at), steps)
 
     def _single(self, item: Item, now: float) -> Entries | None:
         group, settlement = item.di[:2], int(item.di[6:], 16)

@@ -10,7 +10,7 @@ Addresses may be shortened: high pairs of AA are anybody's.  Everything else tha
 meter (14H to 1BH) is refused for lack of a password, other functions for "other"; broadcasts are
 heard in silence.
 
-Not supported: DL/T 645-1997, load-profile reads with a time, security (03H).
+Not supported: DL/T 645-1997, security (03H).
 """
 
 import re
@@ -47,6 +47,8 @@ class Quirks:
     """How much of an answer it puts into one frame, identifier included."""
     blocks: bool = True
     """Whether it knows block identifiers."""
+    load_curve: bool = True
+    """Whether it keeps a load curve."""
     wildcard_header: bool = False
     """To a request with AA in its address it answers with the same AA."""
     absent: Absent = Absent.FF
@@ -126,15 +128,20 @@ class DLT645Meter(Meter):
 
     def _read(self, data: bytes, now: float) -> bytes:
         self._reading, self._rest = b"", []
-        if len(data) != 4:
+        di = data[3::-1].hex().upper()
+        if len(data) != 4 and not di.startswith("06"):
             return self._refuse(READ, OTHER)
-        di = data[::-1].hex().upper()
         self._switch.tell()
-        found = None if self._refuses(di) else self._memory.read(di, now)
+        found = None
+        if not self._refuses(di):
+            of_curve = di.startswith("06") and len(data) > 4
+            read_curve, read = self._memory.read_curve, self._memory.read
+            found = read_curve(di, data[4:], now) if of_curve else read(di, now)
         if found is None:
             return self._refuse(READ, NO_SUCH_DATA)
         if "FF" in di:
             found += self._quirks.filler
+        data = data[:4]
         size = self._quirks.data_bytes_max - len(data)
         first, rest = found[:size], found[size:]
         if not rest:
@@ -145,6 +152,8 @@ class DLT645Meter(Meter):
         return self._frame(READ | MORE, data + first)
 
     def _refuses(self, di: str) -> bool:
+        if di.startswith("06") and not self._quirks.load_curve:
+            return True
         return di in self._quirks.refuses or ("FF" in di and not self._quirks.blocks)
 
     def _read_on(self, data: bytes) -> bytes:

@@ -15,9 +15,10 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 ARRIVALS_MAX = 100_000
 _TOPIC = re.compile("taiqu/v1/([A-Za-z0-9-]{1,32})/([a-z]{1,32})")
@@ -102,8 +103,18 @@ class Ledger:
         """The results of each command, by its id, in order of arrival."""
         self.freezes: dict[tuple[str, str], list[dict[str, Any]]] = {}
         """The readings of each daily freeze, by meter and day; one each if all is well."""
+        self.grid: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """The readings of each moment of the grid, by meter and moment; one each if all is well."""
         self.completeness: dict[str, list[dict[str, Any]]] = {}
         """What was said of each day's freezes, in order of arrival."""
+        self.restamps: list[tuple[Key, range, float]] = []
+        """The numbers that were stamped by an unknown clock, and what to add to their times."""
+        self._unstamped: deque[tuple[Key, int, dict[str, Any]]] = deque(maxlen=ARRIVALS_MAX)
+        """Readings with such a time, and whose they are."""
+        self.transactions: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        """The transactions of each gateway's journal, by number; one each if all is well."""
+        self.digests: dict[str, list[dict[str, Any]]] = {}
+        """Each gateway's daily digests, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -118,6 +129,21 @@ class Ledger:
     def missing(self, key: Key) -> list[int]:
         """The numbers of a lane that should have come by now."""
         return list(self.lanes[key].missing()) if key in self.lanes else []
+
+    def restamped(self) -> list[dict[str, Any]]:
+        """The readings that came with an unknown time which is known by now, put right."""
+        return [
+            reading | {"taken": _moved(str(reading.get("taken")), offset_s), "clock": "holdover"}
+            for key, seq, reading in self._unstamped
+            for of, numbers, offset_s in self.restamps
+            if of == key and seq in numbers
+        ]
+
+    def unsound(self, gateway: str) -> list[int]:
+        """Numbers of a gateway's journal that are missing, or came with two contents."""
+        last = max((n for name, n in self.transactions if name == gateway), default=0)
+        numbers = range(1, last + 1)
+        return [n for n in numbers if len(self.transactions.get((gateway, n), ())) != 1]
 
     def watermarks(self) -> dict[Key, int]:
         """Up to which number each lane is whole."""
@@ -159,19 +185,15 @@ class Ledger:
         lane.last = max(lane.last, seq)
         lane.advance()
         self.arrivals.append((key, seq))
-        self._book(key, message)
+        self._book(key, seq, message)
         return Taken.NEW
 
-    def _book(self, key: Key, message: dict[str, Any]) -> None:
+    def _book(self, key: Key, seq: int, message: dict[str, Any]) -> None:
         """Keep what a new message says; what is not as the contract has it is passed over."""
         for reading in _tables(message.get("readings")):
-            self._readings += 1
-            frozen = reading.get("frozen")
-            if isinstance(frozen, dict):
-                key_of = (str(reading.get("meter")), str(frozen.get("day")))
-                self.freezes.setdefault(key_of, []).append(reading)
-            else:
-                self._keep(reading)
+            if reading.get("clock") == "unknown":
+                self._unstamped.append((key, seq, reading))
+            self._book_reading(reading)
         if "rate_read" in message:
             self.completeness.setdefault(str(message.get("day")), []).append(message)
         event = message.get("event")
@@ -179,8 +201,33 @@ class Ledger:
             self.events.append(event)
             if event.get("code") == "shed":
                 self._strike(key, event)
+            for one in _tables(event.get("restamp")):
+                self._put_right(key, one)
+        self._book_money(key.gateway, message)
         if isinstance(message.get("id"), str):
             self.results.setdefault(message["id"], []).append(message)
+
+    def _book_reading(self, reading: dict[str, Any]) -> None:
+        self._readings += 1
+        frozen, grid = reading.get("frozen"), reading.get("grid")
+        if isinstance(grid, dict):
+            moment = (str(reading.get("meter")), str(grid.get("at")))
+            self.grid.setdefault(moment, []).append(reading)
+        if isinstance(frozen, dict):
+            key_of = (str(reading.get("meter")), str(frozen.get("day")))
+            self.freezes.setdefault(key_of, []).append(reading)
+        elif not isinstance(grid, dict) or grid.get("source") == "live":
+            self._keep(reading)
+
+    def _book_money(self, gateway: str, message: dict[str, Any]) -> None:
+        for transaction in _tables(message.get("transactions")):
+            number = transaction.get("number")
+            known = self.transactions.setdefault((gateway, number), []) if _whole(number) else []
+            # What is sent again on request has another sequence number.
+            if transaction not in known:
+                known.append(transaction)
+        if "sums" in message:
+            self.digests.setdefault(gateway, []).append(message)
 
     def _keep(self, reading: dict[str, Any]) -> None:
         """A reading that comes late does not replace a newer value."""
@@ -198,6 +245,15 @@ class Ledger:
             before | values if newer else values | before,
         )
 
+    def _put_right(self, key: Key, one: dict[str, Any]) -> None:
+        """Numbers whose times are known now."""
+        try:
+            numbers = range(int(one["first"]), int(one["last"]) + 1)
+            of = Key(key.gateway, key.epoch, str(one["lane"]))
+            self.restamps.append((of, numbers, float(one["offset_s"])))
+        except (KeyError, TypeError, ValueError):
+            return
+
     def _strike(self, key: Key, event: dict[str, Any]) -> None:
         """Numbers that the gateway says will not come."""
         first, last, name = event.get("first"), event.get("last"), event.get("lane")
@@ -212,6 +268,15 @@ class Ledger:
 def _key(gateway: str, message: dict[str, Any]) -> Key | None:
     epoch, lane = message.get("epoch"), message.get("lane")
     return Key(gateway, epoch, lane) if isinstance(epoch, str) and isinstance(lane, str) else None
+
+
+def _moved(taken: str, seconds: float) -> str:
+    moment = datetime.fromisoformat(taken) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return type(value) is int
 
 
 def _tables(value: object) -> list[dict[str, Any]]:

@@ -179,6 +179,8 @@ class Rig:
             _table("[store]", {**store, **tables.get("store", {})}),
             _table("[mqtt]", {"brokers": brokers, "keepalive_s": 5, **tables.get("mqtt", {})}),
         ]
+        if "keys" in tables:
+            texts.append(_table("[keys]", tables["keys"]))
         for line in self.area.lines:
             texts.append(_table("[[line]]", {"name": line.name, "port": self.ports[line.name]}))
             texts += [

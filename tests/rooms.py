@@ -21,7 +21,6 @@ from gateway.events import (
     LinkDown,
     LinkUp,
     Outcome,
-    Priority,
 )
 from gateway.letters import Local
 from gateway.livestate import State
@@ -50,6 +49,7 @@ profiles = "{METERS}"
 run_directory = "run"
 [collection]
 backfill_days = 1
+grid_minutes = 0
 [store]
 directory = "store"
 {store}
@@ -186,7 +186,7 @@ class Gateway:
 
     def _take(self, line: str, job: Job) -> None:
         assert job.requests, "a line refuses a job that asks nothing"
-        beside = job.priority in (Priority.COLLECTION, Priority.BACKFILL)
+        beside = job.id in self.core._polling._asked
         (self._beside if beside else self.jobs).append((line, job))
 
     def _connect(self, will: bytes) -> NotingLink:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.prepayment.audit import Audited, Starts, audit
 from gateway.prepayment.chain import GENESIS, chain, milliseconds
 from gateway.prepayment.ledger import Draft, Ledger, Posting, Span, Transaction, reversal
-from tests.money import DAY, NOON, bought, drafts, used
+from tests.drafts import DAY, NOON, bought, drafts, used
 
 
 def chained(some: Iterable[Draft], first: int = 1) -> list[Transaction]:

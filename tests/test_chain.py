@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.prepayment.chain import FIELDS, GENESIS, chain, content, link, record, restore
 from gateway.prepayment.ledger import Draft, Transaction
-from tests.money import bought, drafts, used
+from tests.drafts import bought, drafts, used
 
 keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
 

@@ -149,6 +149,39 @@ def test_silence_outages_and_power_cuts_lose_no_day(tmp_path: Path, seed: int) -
     assert_nothing_lost(world)
 
 
+def test_after_a_start_every_meter_is_read_before_anything_twice_or_of_the_past(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, seed=2, meters=12, lines=1, grid="")
+    requests: list[tuple[str, str]] = []
+    for asset, meter in freezing(world).items():
+        honest = meter.meter.reply
+
+        def reply(request: Any, now: float, asset: str = asset, honest: Any = honest) -> Any:
+            if request.address == world.area.meters[asset].address:
+                requests.append((asset, request.data[3::-1].hex().upper()))
+            return honest(request, now)
+
+        meter.meter.reply = reply  # type: ignore[method-assign]
+    world.run(120)
+
+    first = [asset for asset, di in requests if di == "00010000"][:11]
+    assert len(set(first)) == 11, "nobody's register is read again before all were read"
+    past = [n for n, (_, di) in enumerate(requests) if di.startswith(("05", "06"))]
+    polled = {asset for asset, _ in requests[: past[0]]}
+    assert len(polled) == 11
+    world.stop()
+
+
+def test_a_dead_line_does_not_hold_up_the_past_for_long(tmp_path: Path) -> None:
+    world = World(tmp_path, seed=2, meters=6, lines=2)
+    world.wires["line1"].alive = False
+    world.run(120)
+
+    assert {asset for asset, _ in world.broker.ledger.freezes} == {"L0M00", "L0M01"}
+    world.stop()
+
+
 def test_a_restart_asks_for_nothing_again(tmp_path: Path) -> None:
     world = World(tmp_path, seed=2, meters=6, period_s=3600)
     world.run(MIDNIGHT + HOUR_S)

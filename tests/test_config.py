@@ -108,6 +108,20 @@ def test_the_shipped_file_is_good_and_every_setting_is_resolved() -> None:
     assert [meter.asset for meter in config.meters_on("west")] == ["A100003", "B200001"]
 
 
+def test_the_grid_has_the_registers_that_are_polled_or_else_one(tmp_path: Path) -> None:
+    shipped = load(SHIPPED)
+    both = ("energy_active_import", "energy_active_export")
+    assert [meter.grid for meter in shipped.meters] == [both[:1], both[:1], both, both, ()]
+
+    text = write_config(tmp_path, more='points = ["voltage_l1n"]').read_text()
+    assert {meter.grid for meter in load(tmp_path / "gateway.toml").meters} == {()}
+    (tmp_path / "gateway.toml").write_text(text.replace("grid_minutes = 0", "grid_minutes = 30"))
+    assert [meter.grid for meter in load(tmp_path / "gateway.toml").meters] == [both[:1]] * 2
+    (tmp_path / "gateway.toml").write_text(text.replace("grid_minutes = 0", "grid_minutes = 20"))
+    [told] = problems(tmp_path / "gateway.toml")
+    assert told.startswith("collection.grid_minutes: found 20; write 15, 30 or 60: minutes")
+
+
 def test_a_guard_time_of_zero_is_not_the_profiles(tmp_path: Path) -> None:
     config = load(write_config(tmp_path, more="guard_ms = 0\nparity = 'none'"))
 

@@ -133,3 +133,15 @@ def test_the_limits_of_a_meter_come_from_its_profile() -> None:
     assert limits.rates[freeze] == tuple(f"{IMPORT}_t{n}_daily_freeze" for n in (1, 2, 3, 4))
     assert "voltage_l1n" not in limits.steps
     assert limits.growth(IMPORT, 3599.0) == 25_300 + 20
+
+
+def test_a_register_of_the_past_may_contradict_what_is_known() -> None:
+    confirmation = Confirmation({"A1": LIMITS})
+    confirmation.remember("A1", {"energy_active_import": 100_000}, at=7200.0)
+
+    assert confirmation.contradiction("A1", {"energy_active_import": 99_000}, 3600.0) == ""
+    fell = confirmation.contradiction("A1", {"energy_active_import": 100_001}, 3600.0)
+    assert "fell from 100001 to 100000" in fell
+    grew = confirmation.contradiction("A1", {"energy_active_import": 1}, 7190.0)
+    assert "grew from 1 to 100000 in 10 s" in grew
+    assert confirmation.contradiction("A1", {"energy_active_export": 5}, 0.0) == ""

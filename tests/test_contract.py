@@ -15,8 +15,6 @@ from gateway.north.contract import (
     Hello,
     Marks,
     Message,
-    Reading,
-    Readings,
     Results,
     Shed,
     Status,
@@ -25,6 +23,7 @@ from gateway.north.contract import (
     topic,
     unix_s,
 )
+from gateway.north.readings import Reading, Readings
 from gateway.north.schemas import ASYNCAPI, SCHEMAS, documents, write
 from gateway.north.strict import DEPTH_MAX, PAYLOAD_MAX_BYTES, ContractError, canonical
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.core import CLOCK_S, FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
+from gateway.core import FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
 from gateway.events import Crashed, Fault, Heartbeat, PortChanged
 from gateway.store.commands import Commands
 from gateway.store.faults import DiskFullError, LockedError, StoreIOError
 from gateway.store.learned import Learned, Refused
 from gateway.store.outbox import Lane
+from gateway.timekeeping import JUDGED_EVERY_S
 from tests.rooms import Gateway, done, good, missed, read_command, refusal, write_config
 from tests.world import START, SimClock
 
@@ -177,9 +178,9 @@ def changes(gateway: Gateway) -> list[str]:
 
 def test_what_the_clock_is_worth_is_judged_again_and_told(gateway: Gateway) -> None:
     gateway.clock.synced = False
-    gateway.run(CLOCK_S + 6)
+    gateway.run(JUDGED_EVERY_S + 6)
     gateway.clock.synced = True
-    gateway.run(CLOCK_S + 6)
+    gateway.run(JUDGED_EVERY_S + 6)
 
     assert changes(gateway) == ["from trusted to holdover", "from holdover to trusted"]
 
@@ -250,6 +251,7 @@ def test_a_new_store_is_told_and_a_continued_one_is_not(gateway: Gateway) -> Non
     gateway.run(10)
     assert gateway.codes() == ["store_new_epoch", "started"]
     assert gateway.events()[0]["reason"] == "fresh"
+    assert "previous" not in gateway.events()[0]
 
     gateway.restart()
     gateway.run(10)
@@ -267,6 +269,7 @@ def test_a_store_that_lost_its_past_is_told(gateway: Gateway, tmp_path: Path) ->
 
     assert gateway.events()[0]["code"] == "store_new_epoch"
     assert gateway.events()[0]["reason"] == f"missing: epoch {former} was here"
+    assert gateway.events()[0]["previous"] == former
     assert lines[0]["event"] == "the database began anew"
 
 

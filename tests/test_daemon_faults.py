@@ -253,6 +253,25 @@ def test_a_database_that_another_program_locks_makes_readings_wait(rig: Rig) -> 
     assert rig.ledger.summary().gaps == 0
 
 
+def test_a_daemon_told_to_stop_does_not_wait_for_who_locks_its_database(rig: Rig) -> None:
+    head_end = rig.listen()
+    gateway = rig.start()
+    rig.flows(head_end)
+    with closing(sqlite3.connect(rig.database, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        gateway.wait_for("readings cannot be written, they wait in memory")
+        assert gateway.stop(STOP_S) == 0
+        other.execute("rollback")
+    [lost] = gateway.log("stopped with readings unwritten")
+    assert lost["readings"] > 0
+    assert "locked" in lost["reason"]
+
+    rig.start()
+    rig.flows(head_end)
+    rig.everything_arrives(head_end)
+    assert rig.ledger.summary().gaps == 0
+
+
 def test_a_database_damaged_while_stopped_begins_a_new_epoch(rig: Rig) -> None:
     head_end = rig.listen()
     gateway = rig.start()

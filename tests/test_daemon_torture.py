@@ -11,6 +11,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.north import contract
+from gateway.north.readings import Readings
 from gateway.store.database import open_store
 from gateway.store.outbox import Lane, Outbox
 from simulators.headend import HeadEnd
@@ -200,7 +201,7 @@ def remember(rig: Rig, count: int) -> None:
                     Lane.HISTORY,
                     "history",
                     lambda seq: contract.encode(
-                        contract.Readings(
+                        Readings(
                             gateway=NAME, epoch=store.epoch, lane="history", seq=seq, readings=()
                         )
                     ),

@@ -126,6 +126,7 @@ def test_an_older_copy_put_back_is_a_new_epoch(path: Path, open_it: Open, tmp_pa
     assert again.started.how is How.ROLLED_BACK
     assert again.started.detail == "live ends at 2 of 5"
     assert again.epoch != store.epoch
+    assert again.started.previous == store.epoch
 
 
 def test_a_file_without_its_head_is_a_new_epoch(path: Path, open_it: Open) -> None:
@@ -138,6 +139,7 @@ def test_a_file_without_its_head_is_a_new_epoch(path: Path, open_it: Open) -> No
 
     assert again.started.how is How.RESTORED
     assert again.epoch != store.epoch
+    assert again.started.previous == store.epoch
 
 
 def test_another_gateways_file_is_a_new_epoch(path: Path, open_it: Open, tmp_path: Path) -> None:
@@ -149,7 +151,9 @@ def test_another_gateways_file_is_a_new_epoch(path: Path, open_it: Open, tmp_pat
     ours.close()
     shutil.copy(other, path)
 
-    assert open_it().started.how is How.RESTORED
+    again = open_it()
+    assert again.started.how is How.RESTORED
+    assert again.started.previous == ours.epoch, "what this gateway's head-end knows"
 
 
 def test_a_lost_log_is_noticed_though_the_head_file_did_not_know(
@@ -181,7 +185,11 @@ def test_a_missing_file_that_is_remembered_is_not_a_first_start(path: Path, open
     store.close()
     path.unlink()
 
-    assert open_it().started.how is How.MISSING
+    again = open_it()
+    assert (again.started.how, again.started.previous) == (How.MISSING, store.epoch)
+    again.close()
+    again = open_it()
+    assert again.started.previous == store.epoch, "nobody was told before the next start"
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut short", "rubbish", "page zeroed"])
@@ -202,6 +210,7 @@ def test_a_damaged_file_is_set_aside(path: Path, open_it: Open, damage: str) -> 
 
     assert again.started.how is How.DAMAGED
     assert again.epoch != store.epoch
+    assert again.started.previous == store.epoch
     assert path.with_name("taiqu.db.corrupt.1").read_bytes() == bad
     add(again, Lane.LIVE)
 

@@ -206,6 +206,27 @@ def test_history_is_limited_in_rate_and_says_when_it_goes_on() -> None:
     assert box.send() == ["live 1"]
 
 
+def test_history_is_limited_in_bytes_where_the_network_is_slow() -> None:
+    box = connected(history_bytes_per_s=1000.0)
+    box.add(HISTORY, *range(1, 100), body=bytes(1872))
+    # What is there is spent by the first; it may overdraw, or a large message would never go.
+    assert box.send() == ["history 1"]
+    box.answer_all()
+    due = box.delivery.next_due(box.now)
+    assert due is not None
+    assert due - box.now == pytest.approx(1.001)
+    box.add(LIVE, 1)
+    assert box.send() == ["live 1"]
+    sent, began = 0, box.now
+    while box.now < began + 100:
+        box.now = due + 1e-6
+        sent += len(box.send())
+        box.answer_all()
+        due = box.delivery.next_due(box.now)
+        assert due is not None
+    assert sent == pytest.approx(50, abs=1)
+
+
 def test_nothing_is_sent_without_a_connection() -> None:
     box = Box()
     box.add(URGENT, 1)

@@ -181,3 +181,17 @@ def test_a_changed_byte_never_passes(position: int, flip: int) -> None:
     raw[position] ^= flip
 
     assert not any(each.values for each in curve.decode(bytes(raw)))
+
+
+@given(
+    st.datetimes(datetime.fromisoformat("2000-01-01"), datetime.fromisoformat("2099-12-31")),
+    st.dictionaries(
+        st.sampled_from([field.name for field in curve.ENERGIES[:2]]), st.integers(0, 99_999_999)
+    ),
+)
+def test_what_is_encoded_is_read_again(at: datetime, values: dict[str, int]) -> None:
+    (found,) = curve.decode(curve.encode(at, values))
+
+    assert (found.at.text(), found.problem) == (f"{at:%Y-%m-%d %H:%M}", "")
+    good = {name: value.amount for name, value in found.values.items() if value.amount is not None}
+    assert good == values

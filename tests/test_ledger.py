@@ -35,7 +35,7 @@ from gateway.prepayment.ledger import (
     reversal,
     unit_of,
 )
-from tests.money import DAY, NOON, bought, drafts, used
+from tests.drafts import DAY, NOON, bought, drafts, used
 
 WHO: dict[str, Any] = {"account": "1001", "key": "k", "effective": NOON}
 

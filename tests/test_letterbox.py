@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store.commands import Commands
+from gateway.store.commands import Result as AnswerRow
+from gateway.store.database import open_store
 from gateway.store.faults import LockedError, StoreDamagedError, StoreIOError
 from gateway.store.letterbox import (
     AT_ONCE,
@@ -148,6 +151,48 @@ def test_another_user_may_post_if_he_is_of_the_group() -> None:
         journal = box.path.with_name(box.path.name + "-journal").stat()
         assert (journal.st_gid, journal.st_mode & 0o777) == (4343, 0o660)
         assert take(box) == ["c-2"]
+
+
+READ_AS = """
+import os, sys
+from pathlib import Path
+from gateway.store.commands import Answers
+from gateway.store.database import ReadOnly
+os.setgroups([int(group) for group in sys.argv[2].split(",") if group])
+os.setgid(4242)
+os.setuid(4242)
+with ReadOnly(Path(sys.argv[1])) as file:
+    print([one.stage for one in Answers(file).results("c-1")])
+"""
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_the_group_may_read_the_answers_while_the_gateway_runs() -> None:
+    """With the unit's UMask and StateDirectoryMode."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder) / "state"
+        state.mkdir()
+        os.chown(state, -1, 4343)
+        state.chmod(0o2750)
+        umask = os.umask(0o027)
+        try:
+            store = open_store(state / "taiqu.db", lambda: 0.0, os.urandom, ballast_bytes=0)
+        finally:
+            os.umask(umask)
+        with store, store.transaction():
+            commands = Commands(store)
+            commands.remember("c-1", "d", "i", 0.0)
+            commands.add_result("c-1", AnswerRow(stage="confirmed", at=0.0, final=True))
+        store = open_store(state / "taiqu.db", lambda: 0.0, os.urandom, ballast_bytes=0)
+
+        def as_bob(groups: str) -> str:
+            command = [sys.executable, "-c", READ_AS, str(store.path), groups]
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+        with store:
+            assert as_bob("4343") == "['confirmed']\n"
+            assert as_bob("") == ""
 
 
 def test_without_a_letterbox_the_writer_is_told_what_to_do(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.journal_messages import digest_message, journal_message
 from gateway.letters import AGAIN_S, PATIENCE_S, Local
 from gateway.north import contract
 from gateway.north.commands import digest
 from gateway.north.strict import ContractError
 from gateway.orders import Outcome
+from gateway.prepayment.drafts import top_up_of_nobody
+from gateway.prepayment.ledger import Transaction
 from gateway.store.commands import Answers, Known
 from gateway.store.database import ReadOnly
 from gateway.store.faults import DiskFullError
+from gateway.store.journal import Totals
 from gateway.store.letterbox import Letter, Letterbox, post
 from gateway.store.outbox import Lane
 from tests.keyring import MONEY, OFFICE, OPEN, STRANGER, TOP_UP, sealed, write_keys
@@ -357,3 +362,34 @@ def test_any_payload_is_refused_by_name_and_changes_nothing(site: Site, payload:
     assert [event["code"] for event in told] == ["command_refused"]
     assert told[0]["detail"]
     assert told[0]["detail"].isascii()
+
+
+# --- up -------------------------------------------------------------------------------------------
+
+
+def test_a_digest_stays_with_the_broker_and_the_journal_does_not(site: Site) -> None:
+    recorder = site.gateway.core._recorder
+    totals = Totals(transactions=0, hash=bytes(32), sums={})
+
+    def digest_of(seq: int) -> contract.Digest:
+        envelope = "gw", recorder.epoch, seq
+        return digest_message(envelope, recorder.stamp(), date(2026, 7, 1), 0, totals, MONEY)
+
+    def journal_of(seq: int) -> contract.Journal:
+        draft = top_up_of_nobody(
+            claimed="9", key="top_up:p", effective=0.0, channel="bank", amount_e4=1
+        )
+        transaction = Transaction(
+            number=1, draft=draft, recorded=0.0, clock="trusted", hash=bytes(32)
+        )
+        return journal_message("gw", recorder.epoch, [transaction])(seq)
+
+    site.gateway.connect()
+    recorder.later(lambda: recorder.digest(digest_of))
+    recorder.later(lambda: recorder.journal(journal_of))
+    site.gateway.run(10)
+
+    kept = {kind: retain for kind, _, retain in site.gateway.link.published}
+    assert (kept["digest"], kept["journal"], kept["events"]) == (True, False, False)
+    lanes = {m.kind: m.lane for m, _ in site.gateway.stored()}
+    assert lanes["digest"] is lanes["journal"] is Lane.URGENT

@@ -3,7 +3,16 @@ from pathlib import Path
 import pytest
 
 from gateway.acquisition.health import PROBE_SAVED_S, PROBE_SHARE
-from gateway.acquisition.polling import POLL_WAITS_S, Found, Learned, Polling, Reading, Turned, Woke
+from gateway.acquisition.polling import (
+    FIRST_ROUND_S,
+    POLL_WAITS_S,
+    Found,
+    Learned,
+    Polling,
+    Reading,
+    Turned,
+    Woke,
+)
 from gateway.config import load
 from gateway.events import Fault, Job, Outcome, Priority
 from tests.rooms import done, good, missed, refusal, write_config
@@ -343,3 +352,19 @@ def test_what_the_meter_refuses_for_good_is_known_before(tmp_path: Path) -> None
 
     assert rig.polling.refuses("A1", ("voltage_l1n",))
     assert not rig.polling.refuses("A1", ("voltage_l1n", "current_l1"))
+
+
+def test_the_first_round_lasts_until_all_were_asked(rig: Rig) -> None:
+    assert rig.polling.first_round(0.0)
+    (east, first), (west, second) = rig.due()
+    rig.finish(east, first)
+    assert rig.polling.first_round(1.0), "the other line's meter was not asked yet"
+    rig.finish(west, second, [missed(request) for request in second.requests])
+    assert not rig.polling.first_round(2.0)
+
+
+def test_a_port_that_is_not_there_ends_the_first_round_after_a_minute(rig: Rig) -> None:
+    assert rig.polling.first_round(0.0)
+    rig.poll("west", Fault.PORT)
+    assert rig.polling.first_round(FIRST_ROUND_S - 1.0)
+    assert not rig.polling.first_round(FIRST_ROUND_S)

@@ -1,6 +1,7 @@
 """Profile files: what a good one becomes, and what is said about every mistake in a bad one."""
 
 import contextlib
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import dlt645, dlt645_1997, modbus
+from protocols import dlt645, dlt645_1997, dlt645_load_curve, modbus
 from protocols.base import Quality, RequestError, Value
 from protocols.exchanges import ItemSource, Ratio
 from protocols.model import Dlt645Profile, ModbusProfile
-from protocols.profile import Profile, ProfileError, load, parse
+from protocols.profile import SHIPPED, Profile, ProfileError, load, parse
 
 METERS = Path(__file__).parent.parent / "config" / "meters"
 MODELS = sorted(METERS.glob("*.toml"))
@@ -367,3 +368,38 @@ def test_an_identifier_of_2007_is_none_of_1997() -> None:
 
     (problem,) = caught.value.problems
     assert "'02010100' is no data identifier of DL/T 645-1997; write its 2 bytes" in problem
+
+
+def test_a_load_curve_is_planned_where_the_model_keeps_one() -> None:
+    at = datetime.fromisoformat("2026-01-02T03:15")
+    energy = ("energy_active_import", "energy_active_export")
+    new, old, modbus = (
+        load(SHIPPED / f"{name}.toml")
+        for name in ("dlt645-2007-three-phase", "dlt645-1997-single-phase", "eastron-sdm630")
+    )
+
+    exchange = new.plan_curve("000000000001", energy, at, 6)
+
+    assert exchange is not None
+    assert (exchange.key, exchange.points) == ("06040001", energy)
+    newest = new.plan_curve("000000000001", energy, None, 1)
+    assert newest is not None
+    assert newest.key == "06040002"
+    assert new.plan_curve("000000000001", ("voltage_l1n",), at, 6) is None
+    assert old.plan_curve("000000000001", energy[:1], at, 6) is None
+    assert modbus.plan_curve("1", energy, at, 6) is None
+
+
+def test_a_record_of_a_load_curve_becomes_points_behind_transformers() -> None:
+    at = datetime.fromisoformat("2026-01-02T03:15")
+    profile = load(SHIPPED / "dlt645-2007-three-phase.toml")
+    exchange = profile.plan_curve("000000000001", ("energy_active_import",), at, 1)
+    assert exchange is not None
+    data = dlt645_load_curve.encode(at, {"energy_active_import": 12_345})
+
+    [moment, bad] = exchange.moments(data + data[:-2] + b"\x00\xe5", Ratio(ct=Fraction(50)))
+
+    assert (moment.at, moment.problem) == (at, "")
+    assert moment.values["energy_active_import"].text() == "6172.500"
+    assert (bad.values, "checksum" in bad.problem) == ({}, True)
+    assert exchange.moments(dlt645_load_curve.encode(at, {}))[0].values == {}

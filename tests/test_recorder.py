@@ -13,6 +13,7 @@ from gateway import recorder as recorder_module
 from gateway.clock import ClockState
 from gateway.config_tables import StoreTable
 from gateway.north import contract
+from gateway.north.readings import Reading
 from gateway.recorder import DELIVERED_S, READINGS_MAX, VALUES_PER_MESSAGE, Recorder
 from gateway.store.database import Database, open_store
 from gateway.store.faults import DiskFullError, LockedError, StoreIOError
@@ -79,8 +80,8 @@ class Rig:
         self.database.rows(f"pragma max_page_count = {pages + spare_pages}")
 
 
-def reading(meter: str, values: dict[str, str], **more: Any) -> contract.Reading:
-    return contract.Reading(
+def reading(meter: str, values: dict[str, str], **more: Any) -> Reading:
+    return Reading(
         meter=meter,
         address="1",
         line="east",

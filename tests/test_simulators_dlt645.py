@@ -1,12 +1,13 @@
 """A simulated DL/T 645 meter, asked by the real codec."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols import dlt645
+from protocols import dlt645_load_curve as load_curve
 from protocols.base import Quality, RefusedError, Reply
 from protocols.dlt645_items import find
 from simulators.dlt645_meter import DLT645Meter, Quirks
@@ -208,3 +209,40 @@ def test_every_identifier_of_the_common_groups_is_data_or_a_refusal(
     answer = spoken(meter(3), 0x11, rest[::-1] + bytes.fromhex(group))
 
     assert answer[:2] in ("91", "B1", "D1")
+
+
+def test_the_load_curve_is_what_the_registers_showed_at_each_quarter() -> None:
+    at = datetime.fromisoformat("2026-11-21T10:00")
+    house, request = Household("a"), load_curve.read_from(ADDRESS, 4, at, 3)
+
+    records = load_curve.decode(ask(meter(), request))
+
+    assert [one.at.text() for one in records] == [f"2026-11-21 10:{m}" for m in ("00", "15", "30")]
+    for n, record in enumerate(records):
+        moment = datetime(2026, 11, 21, 2, 15 * n, tzinfo=UTC).timestamp()
+        exact_mwh = house.energies(moment)["energy_active_import"]
+        assert record.values["energy_active_import"].amount == exact_mwh // 10_000
+        assert set(record.values) == {field.name for field in load_curve.ENERGIES}
+
+
+def test_a_load_curve_ends_at_the_present_and_begins_forty_days_ago() -> None:
+    local = Household("a").local(NOW)
+    late = load_curve.read_from(ADDRESS, 4, local - timedelta(minutes=20), 6)
+    early = load_curve.read_from(ADDRESS, 4, local - timedelta(days=300), 2)
+    future = load_curve.read_from(ADDRESS, 4, local + timedelta(days=1), 2)
+
+    assert [one.at.text() for one in load_curve.decode(ask(meter(), late))] == [
+        "2026-11-22 11:45", "2026-11-22 12:00",
+    ]  # fmt: skip
+    [first, _] = load_curve.decode(ask(meter(), early))
+    assert first.at.text() == "2026-10-13 12:15"
+    oldest = load_curve.decode(ask(meter(), load_curve.read_oldest(ADDRESS, 4, 1)))
+    assert oldest == (first,)
+    assert ask(meter(), future) == b""
+    [newest] = load_curve.decode(ask(meter(), load_curve.read_newest(ADDRESS, 4)))
+    assert newest.at.text() == "2026-11-22 12:00"
+
+
+def test_a_meter_may_keep_no_load_curve() -> None:
+    with pytest.raises(RefusedError, match="no such data"):
+        ask(meter(load_curve=False), load_curve.read_newest(ADDRESS, 4))

@@ -132,3 +132,34 @@ def test_deep_nesting_and_foreign_topics_are_unreadable() -> None:
     assert ledger.take("taiqu/v1/gw/readings", b"[" * 200_000) is Taken.UNREADABLE
     assert ledger.take("taiqu/v1/other/readings", message(1)) is Taken.UNREADABLE
     assert ledger.take("elsewhere", message(1)) is Taken.UNREADABLE
+
+
+def test_times_are_put_right_whichever_comes_first() -> None:
+    def message(lane: str, seq: int, **more: object) -> bytes:
+        body = {"gateway": "gw", "epoch": "0" * 16, "lane": lane, "seq": seq} | more
+        return json.dumps(body).encode()
+
+    def reading(taken: str, clock: str) -> dict[str, str]:
+        return {"meter": "M", "taken": taken, "clock": clock}
+
+    early = [
+        reading("1970-01-01T00:00:10.500Z", "unknown"),
+        reading("2026-01-01T00:00:00.000Z", "trusted"),
+    ]
+    late = [reading("1970-01-01T00:00:20.000Z", "unknown")]
+    told = {
+        "code": "clock_found",
+        "restamp": [{"lane": "live", "first": 1, "last": 2, "offset_s": "1767225600.000"}],
+    }
+    ledger = Ledger()
+    ledger.take("taiqu/v1/gw/readings", message("live", 2, readings=early))
+    ledger.take("taiqu/v1/gw/events", message("urgent", 1, event=told))
+    assert [one["taken"] for one in ledger.restamped()] == ["2026-01-01T00:00:10.500Z"]
+    ledger.take("taiqu/v1/gw/readings", message("live", 1, readings=late))
+    ledger.take("taiqu/v1/gw/readings", message("live", 3, readings=late))
+
+    assert [one["taken"] for one in ledger.restamped()] == [
+        "2026-01-01T00:00:10.500Z", "2026-01-01T00:00:20.000Z",
+    ]  # fmt: skip
+    nonsense = {"code": "clock_found", "restamp": [{"lane": "live", "first": "x"}]}
+    ledger.take("taiqu/v1/gw/events", message("urgent", 2, event=nonsense))

@@ -38,7 +38,7 @@ from gateway.store.journal import (
 from gateway.store.outbox import Lane, Outbox
 from gateway.store.startup import How
 from gateway.store.verify import verify
-from tests.money import ACCOUNTS, NOON, DictLedger, bought, drafts, used
+from tests.drafts import ACCOUNTS, NOON, DictLedger, bought, drafts, used
 
 
 @pytest.fixture

@@ -16,27 +16,36 @@ from pathlib import Path
 
 import pytest
 
+from gateway.prepayment.ledger import Ledger
 from gateway.store.database import open_store
+from gateway.store.journal import Journal
 from gateway.store.outbox import Lane, Outbox
 from gateway.store.startup import How
+from gateway.store.verify import verify
 
 SECTOR_BYTES = 512
 RANDOM_IMAGES = 1
 RECORDED = """
 import os, sys
 from pathlib import Path
+from gateway.prepayment.drafts import top_up
+from gateway.prepayment.ledger import Ledger
 from gateway.store.database import open_store
+from gateway.store.journal import Journal
 from gateway.store.outbox import Lane, Outbox
 
+SHARE = {Ledger.PREPAID: 5}
 for life in range(2):
     store = open_store(Path(sys.argv[1]), lambda: 0.0, os.urandom, ballast_bytes=0)
-    store.rows("pragma wal_autocheckpoint = 12")
+    store.rows("pragma wal_autocheckpoint = 40")
     store.rows("pragma synchronous = " + sys.argv[2])
     outbox = Outbox(store, lambda: 0.0, segment_bytes_max=9000)
     for _ in range(10):
         with store.transaction():
             outbox.add(Lane.LIVE, "readings", lambda seq: bytes(3000))
             seq = outbox.add(Lane.URGENT, "events", lambda seq: b"%d" % seq)
+            paid = top_up(account="1", key=str(seq), effective=0.0, channel="c", shares_e4=SHARE)
+            Journal(store).post(paid, 0.0, "trusted")
             outbox.acknowledge(outbox.pending(Lane.LIVE, 1))
             outbox.shed(12_000, 0, 1.0)
         store.note_head(0.0)
@@ -159,6 +168,10 @@ def check(image: dict[str, bytes], directory: Path, reported: int) -> None:
         assert seqs == list(range(1, len(seqs) + 1))
         assert reported <= len(seqs) <= reported + 1
         assert store.started.how is (How.CONTINUED if seqs else How.FRESH)
+        # Money and message are of one transaction: both or neither.
+        assert Journal(store).head()[0] == len(seqs)
+        assert Journal(store).balances("1")[Ledger.PREPAID] == 5 * len(seqs)
+        assert verify(store) == []
         assert all(len(message.body) == 3000 for message in outbox.pending(Lane.LIVE, 1000))
     shutil.rmtree(directory)
 

@@ -20,7 +20,7 @@ from gateway.prepayment.ledger import reversal
 from gateway.store.database import Database, open_store
 from gateway.store.journal import Journal
 from gateway.technician.cli import main
-from tests.money import NOON, bought, used
+from tests.drafts import NOON, bought, used
 
 
 @pytest.fixture

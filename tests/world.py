@@ -31,6 +31,8 @@ from simulators.line import Pair
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
 LATENCY_S = 0.04
+CHUNK_BYTES = 40
+"""A long reply comes in pieces, as a port hands it over; most come in one."""
 
 
 class SimClock:
@@ -38,6 +40,11 @@ class SimClock:
 
     def __init__(self, now: float = START) -> None:
         self._offset, self._monotonic, self.synced = now, 0.0, True
+        self._began = now
+
+    def true(self) -> float:
+        """What the time really is, whatever the clock was set to."""
+        return self._began + self._monotonic
 
     def now(self) -> float:
         return self._offset + self._monotonic
@@ -86,6 +93,7 @@ def config_of(
     hidden: Collection[str] = (),
     points: Mapping[str, Sequence[str]] = MappingProxyType({}),
     backfill_days: int = 3,
+    grid: str = "grid_minutes = 0",
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
@@ -93,7 +101,7 @@ def config_of(
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
-        f"[collection]\nbackfill_days = {backfill_days}\n",
+        f"[collection]\nbackfill_days = {backfill_days}\n{grid}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]
@@ -202,10 +210,12 @@ class Wire:
     def _transmit(self, act: Transmit) -> None:
         settings, clock = act.settings, self._world.clock
         spent_s = len(act.data) * settings.character_s
-        answers = self.pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
+        answers = self.pair.hear(act.data, clock.true() + spent_s, settings.baud, settings.parity)
         for delay_s, data in answers:
-            ends_s = spent_s + delay_s + len(data) * settings.character_s
-            self._world.later(ends_s, partial(self.step, data))
+            for at in range(0, len(data), CHUNK_BYTES):
+                piece = data[at : at + CHUNK_BYTES]
+                ends_s = spent_s + delay_s + (at + len(piece)) * settings.character_s
+                self._world.later(ends_s, partial(self.step, piece))
 
 
 class World:
@@ -222,12 +232,15 @@ class World:
         area: Area | None = None,
         hidden: Collection[str] = (),
         points: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        grid: str = "grid_minutes = 0",
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
         self.clock = SimClock()
         self.area = area or area_of(meters, lines, seed)
-        self.config = config_of(self.area, directory, period_s, hidden=hidden, points=points)
+        self.config = config_of(
+            self.area, directory, period_s, hidden=hidden, points=points, grid=grid
+        )
         self.broker = Broker()
         self.states: list[State] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []

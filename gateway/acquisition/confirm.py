@@ -169,6 +169,12 @@ class Confirmation:
             if name not in known or known[name].at < at:
                 known[name] = Seen(amount, at)
 
+    def contradiction(self, meter: str, amounts: Mapping[str, int], at: float) -> str:
+        """Why these registers cannot have been shown at ``at``; empty if they can."""
+        found = self._meters[meter]
+        seen = {name: Seen(amount, at) for name, amount in amounts.items()}
+        return _conflict(seen, found.known, found.limits)
+
     def judge(
         self, meter: str, key: str, amounts: Mapping[str, int], at: float
     ) -> tuple[Verdict, str]:

@@ -17,6 +17,8 @@ from gateway.events import Fault, Job, JobDone, Outcome, Priority
 from protocols.base import Value
 from protocols.exchanges import Exchange
 
+FIRST_ROUND_S = 60.0
+"""So long after the start the past waits until every meter was asked for its present once."""
 __all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned", "Woke"]
 
 TRIES = 3
@@ -94,6 +96,7 @@ class Polling:
         self._next_id = 1
         self._plans: dict[int, tuple[Exchange, ...]] = {}
         self._asked: set[int] = set()
+        self._round_ends_at = float("inf")
         self.twice: Callable[[str, Exchange], bool] = lambda _asset, _exchange: False
         """Whether somebody's read is to ask a meter for this twice, so that it can be believed."""
         for asset, key in refused:
@@ -122,6 +125,17 @@ class Polling:
             for meter in free
             if (job := self._job(meter, now, wall)) is not None
         ]
+
+    def first_round(self, now: float) -> bool:
+        """Whether there are still meters that nobody has asked since the start."""
+        if self._round_ends_at == float("inf"):
+            self._round_ends_at = now + FIRST_ROUND_S
+        if now < self._round_ends_at and any(
+            meter.health.askable and not meter.health.asked for meter in self._meters.values()
+        ):
+            return True
+        self._round_ends_at = now
+        return False
 
     def next_due(self, now: float, wall: float) -> float:
         """The monotonic time at which ``due`` has something again; it may be a little early."""
@@ -165,6 +179,10 @@ class Polling:
     def refuses(self, asset: str, points: Iterable[str]) -> bool:
         """Whether the meter refuses all of ``points`` for good."""
         return not self._plan(self._meters[asset], tuple(points))
+
+    def refuse(self, asset: str, key: str) -> None:
+        """The meter refused something for good that somebody else had planned."""
+        self._meters[asset].refused.add(key)
 
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""

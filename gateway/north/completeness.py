@@ -1,14 +1,14 @@
-"""The message that says how complete a day's freezes are; part of the contract.
+"""The message that says how complete a day is, its freezes and its grid; part of the contract.
 
-Once a day for yesterday, when all its freezes are read or the time for them is over; and again for
-each day when nothing of it is open any more.
+Once a day for yesterday, when all of it is read or the time for freezes is over; and again for each
+day when nothing of it is open any more.
 """
 
 from typing import Literal
 
 from pydantic import Field
 
-from gateway.north.contract import FreezeQuality
+from gateway.north.readings import FreezeQuality
 from gateway.north.words import (
     Amount,
     Clock,
@@ -37,10 +37,21 @@ class CompletenessMeter(Message):
     )
 
 
-class Completeness(Numbered):
-    """How complete one day's freezes are: once a day, and again when nothing is open any more.
+class CompletenessGrid(Message):
+    """One meter's moments of the 15-minute grid on one day."""
 
-    Lane urgent.  Meters that make no daily freezes are not counted.
+    meter: Meter
+    due: int = Field(ge=0, description="Moments of the day.")
+    read: int = Field(ge=0, description="Of those, how many were sent, live or from a load curve.")
+    absent: int = Field(ge=0, description="Of those, how many the meter has no record of.")
+
+
+class Completeness(Numbered):
+    """How complete one day is: once a day, and again when nothing is open any more.
+
+    Lane urgent.  Meters that make no daily freezes are not counted among the freezes, meters that
+    are left out of the 15-minute grid not in it.  Where there is no grid, or for a day before what
+    is kept of it, what is said of the grid is left out.
     """
 
     day: Day
@@ -55,3 +66,9 @@ class Completeness(Numbered):
     rate_in_time: Amount | None = Field(None, description="in_time / due (到位率), percent.")
     rate_good: Amount | None = Field(None, description="good / read (准确率), percent.")
     meters: tuple[CompletenessMeter, ...]
+    grid_due: int | None = Field(None, ge=0, description="Moments of all meters of the grid.")
+    grid_read: int | None = Field(None, ge=0, description="Of those, how many were sent.")
+    rate_grid: Amount | None = Field(
+        None, description="grid_read / grid_due (曲线采集完整率), percent."
+    )
+    grid: tuple[CompletenessGrid, ...] | None = None

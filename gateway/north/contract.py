@@ -89,44 +89,6 @@ __all__ = [
 # --- up, numbered ---------------------------------------------------------------------------------
 
 
-FreezeQuality = Annotated[
-    Literal["good", "clock_off", "suspect"],
-    Field(description="Good; the meter's clock is off; it does not continue the days beside it."),
-]
-
-
-class Frozen(Message):
-    """A daily freeze (日冻结): the values are those of a day's end, not of when they were read."""
-
-    day: Day
-    at: Annotated[Instant, Field(description="The local midnight that ended the day.")]
-    quality: FreezeQuality
-    reason: Sentence = ""
-
-
-class Reading(Message):
-    """Values (示值) of one meter, taken in one go."""
-
-    meter: Meter
-    address: Address
-    line: Line
-    taken: Annotated[Instant, Field(description="When the meter's reply was complete.")]
-    clock: Clock
-    values: dict[Point, Amount] = Field(default_factory=dict)
-    absent: tuple[Point, ...] = Field((), description="The meter says it has no such value now.")
-    invalid: tuple[Point, ...] = Field((), description="The meter sent bytes that are no value.")
-    suspect: tuple[Point, ...] | None = Field(
-        None, description="Registers read twice alike that do not continue what was read before."
-    )
-    frozen: Frozen | None = Field(None, description="Given for a daily freeze; sent once.")
-
-
-class Readings(Numbered):
-    """Readings of one group commit.  Lane live on topic readings, lane history on history."""
-
-    readings: tuple[Reading, ...]
-
-
 EventCode = Literal[
     "started",
     "stopping",
@@ -171,8 +133,8 @@ class Event(Message):
     line: Line | None = None
     offset_s: Offset | None = Field(
         None,
-        description="clock_changed: by how much our clock was set; add it to what was taken before"
-        " to re-stamp that. clock_offset: how far the meter's clock is ahead.",
+        description="clock_changed: by how much our clock was set."
+        " clock_offset: how far the meter's clock is ahead.",
     )
     detail: Sentence = ""
 
@@ -203,7 +165,34 @@ class StoreNewEpoch(Message):
     reason: Sentence
 
 
-Fact = Event | Shed | StoreNewEpoch | MoneyFact
+class Restamp(Message):
+    """Messages that were stamped by a clock that nobody had set."""
+
+    lane: Lane
+    first: Seq
+    last: Seq
+    offset_s: Annotated[
+        Offset,
+        Field(
+            description="Add it to every time in these messages that stands with clock unknown, and"
+            " to the at of results; what is exact in it then is worth holdover."
+        ),
+    ]
+
+
+class ClockFound(Message):
+    """The time is known: what this run of the gateway stamped before can be put right.
+
+    Numbers are those of the envelope's epoch; each range is named once, when its time is known.
+    """
+
+    code: Literal["clock_found"] = "clock_found"
+    at: Instant
+    clock: Clock
+    restamp: tuple[Restamp, ...]
+
+
+Fact = Event | Shed | StoreNewEpoch | ClockFound | MoneyFact
 
 
 class Events(Numbered):

@@ -128,7 +128,8 @@ class AccountChange(Message):
     def _whole(self) -> "AccountChange":
         if (self.contract is None) != (self.contract_since is None):
             raise ValueError("contract and contract_since belong together")
-        if len(self.model_fields_set) <= len(("name", "account", "version")):
+        given = self.model_dump(exclude={"name", "account", "version"}, exclude_none=True)
+        if not given:
             raise ValueError("nothing to change")
         return self
 

@@ -24,6 +24,7 @@ from random import Random
 from typing import Generic, Protocol, TypeVar
 
 from gateway.events import Delivered, LinkDown, LinkUp
+from gateway.north.pace import Pace
 from gateway.north.reconnect import Reconnect
 
 URGENT, LIVE, HISTORY = LANES = ("urgent", "live", "history")
@@ -90,6 +91,8 @@ class DeliverySettings:
     """Without progress for this long, everything unconfirmed is sent again; doubles to 15 min."""
     history_per_s: float = 50.0
     """Messages of lane history per second; about 70 % of what the network carries."""
+    history_bytes_per_s: float | None = None
+    """Likewise their bytes, where the network is slow; None: no limit."""
     pause_s: float = 5.0
     """Most to wait before the first new attempt; doubles to ``pause_max_s``."""
     pause_max_s: float = 60.0
@@ -158,8 +161,9 @@ class Delivery(Generic[M]):
         self._strikes: dict[tuple[str, int], int] = {}
         self._parked: dict[tuple[str, int], float] = {}
         self._told: list[Parked[M]] = []
-        self._tokens = float(settings.window)
-        self._tokens_at: float | None = None
+        self._pace = Pace(settings.history_per_s, float(settings.window))
+        bytes_per_s = settings.history_bytes_per_s
+        self._bytes = Pace(bytes_per_s, bytes_per_s) if bytes_per_s else None
 
     @property
     def connected(self) -> bool:
@@ -241,13 +245,15 @@ class Delivery(Generic[M]):
             if not messages:
                 self._trust(lane)  # its doubtful ones were delivered otherwise, or shed
             for message in messages:
+                if lane == HISTORY and not self._room(lane, now):
+                    break
                 if self._is_too_large(message, now):
                     continue
                 mid = publish(message)
                 if mid is None:
                     return count
                 self._flight[mid] = _Sent(message, now)
-                self._tokens -= lane == HISTORY
+                self._spend(message)
                 count += 1
         return count
 
@@ -303,8 +309,7 @@ class Delivery(Generic[M]):
         due += [lane.paused_until for lane in self._lanes.values()]
         due += [x.progress_at + x.timeout_s for x in self._lanes.values() if x.unconfirmed]
         due += self._parked.values()
-        if self._tokens < 1 and self._tokens_at is not None:
-            due.append(self._tokens_at + (1 - self._tokens) / self._settings.history_per_s)
+        due += [at for pace in self._paces if (at := pace.due()) is not None]
         return min((at for at in due if at > now), default=None)
 
     def _room(self, lane: str, now: float) -> int:
@@ -317,7 +322,10 @@ class Delivery(Generic[M]):
             window = min(window, self._up.in_flight_max)
         room = window - len(self._flight)
         room = min(room, UNCONFIRMED_MAX - len(self._lanes[lane].unconfirmed))
-        return max(0, min(room, int(self._tokens)) if lane == HISTORY else room)
+        if lane == HISTORY:
+            room = min(room, int(self._pace.left))
+            room = 0 if self._bytes and self._bytes.left < 1 else room
+        return max(0, room)
 
     def _newest_first(self, lane: str) -> bool:
         state = self._lanes[lane]
@@ -343,10 +351,18 @@ class Delivery(Generic[M]):
                 state.timeout_s = min(state.timeout_s * 2, WATERMARK_TIMEOUT_MAX_S)
 
     def _refill(self, now: float) -> None:
-        if self._tokens_at is not None:
-            gained = (now - self._tokens_at) * self._settings.history_per_s
-            self._tokens = min(self._tokens + gained, float(self._settings.window))
-        self._tokens_at = now
+        for pace in self._paces:
+            pace.refill(now)
+
+    def _spend(self, message: M) -> None:
+        if message.lane == HISTORY:
+            self._pace.spend(1)
+            if self._bytes:
+                self._bytes.spend(len(message.body) + ENVELOPE_BYTES)
+
+    @property
+    def _paces(self) -> tuple[Pace, ...]:
+        return (self._pace, self._bytes) if self._bytes else (self._pace,)
 
     def _trust(self, lane: str) -> None:
         self._doubtful = {key for key in self._doubtful if key[0] != lane}

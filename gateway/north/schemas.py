@@ -24,10 +24,10 @@ from gateway.north.contract import (
     Inventory,
     Journal,
     Message,
-    Readings,
     Results,
     Status,
 )
+from gateway.north.readings import Readings
 
 ASYNCAPI = "docs/asyncapi.json"
 SCHEMAS = "docs/schemas"

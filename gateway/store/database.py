@@ -40,8 +40,10 @@ from gateway.store.schema import migrate
 from gateway.store.startup import How, Started, judge, lock, quarantine
 
 BALLAST_BYTES = 8 * 1024 * 1024
-BUSY_TIMEOUT_MS = 2000
+BUSY_TIMEOUT_MS = 1000
 """How long a statement waits for another process; the core does nothing else meanwhile."""
+HURRIED_MS = 200
+"""Likewise, once the daemon has been told to stop."""
 HEAD_INTERVAL_S = 60
 """At most this much telemetry may be given numbers that the head file does not know."""
 URGENT = "urgent"
@@ -49,6 +51,9 @@ URGENT = "urgent"
 
 _IN_USE = "in use"
 """The fact (yes, no) that tells a crash from a proper end."""
+
+_PREVIOUS = "previous epoch"
+"""The fact that names the epoch before the present one."""
 
 _LAST_EPOCH = "select number, epoch, how, detail from epoch order by number desc limit 1"
 
@@ -112,13 +117,15 @@ class Database(Connection):
                     "insert into epoch (epoch, began, how, detail) values (?, ?, ?, ?)",
                     *(epoch, now, found.how, found.detail),
                 )
+                self.set_meta(_PREVIOUS, found.previous)
             self.set_meta(_IN_USE, "yes")
         # Into the file itself, so that it is there even if the log is not.
         self.rows("pragma wal_checkpoint(passive)")
 
         [(self.epoch_number, self.epoch, how, detail)] = self.rows(_LAST_EPOCH)
         # While no number has been given, nobody has been told how the epoch began.
-        self.started = found if self._lasts() else Started(How(how), detail)
+        previous = self.meta(_PREVIOUS) or ""
+        self.started = found if self._lasts() else Started(How(how), detail, previous)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -186,6 +193,10 @@ class Database(Connection):
         """Take the reserve again where there is room for it twice.  True if it is held now."""
         return self._ballast.restore()
 
+    def hurry(self) -> None:
+        """Wait for other processes only briefly from now on: the daemon is about to end."""
+        self.rows(f"pragma busy_timeout = {HURRIED_MS}")
+
     def keep(self, held: contextlib.ExitStack) -> None:
         """Take over what is to be let go of when the database is closed."""
         self._held = held
@@ -224,15 +235,16 @@ class Database(Connection):
             self._head.write(head)
 
     def _judge(self, damage: str, without_log: bool) -> Started:
+        remembered = self._head.remembered
         if damage:
-            return Started(How.DAMAGED, damage)
+            return Started(How.DAMAGED, damage, remembered.epoch if remembered else "")
         stored = None
         if row := self.row(_LAST_EPOCH):
             self.epoch_number, self.epoch = row[:2]
             known = self._head.remembered
             stored = self._present(known.journal if known else 0)
         parted = without_log and self.meta(_IN_USE) == "yes"
-        return judge(stored, self._head.remembered, parted=parted)
+        return judge(stored, remembered, parted=parted)
 
     def _present(self, at_most: int = 0) -> Head:
         """How far all is; of the journal as it was at the transaction ``at_most``, if any."""

@@ -189,9 +189,45 @@ _COLLECTION = (
 
 
 @migrations()
-def m003_money(db: Database) -> None:
+def m003_grid(db: Database) -> None:
+    """Which moments of the 15-minute grid are there."""
+    # Today's rows stand side by side: a group commit touches one page of them.
+    db.execute("""
+        create table grid (
+            day    text not null check (day glob '????-??-??'),
+            meter  text not null,             -- asset number
+            there  blob not null,             -- a bit for each quarter hour, bit 0 is midnight
+            absent blob not null,             -- likewise: the meter has no record of it
+            primary key (day, meter)
+        ) strict, without rowid
+    """)
+
+
+@migrations()
+def m004_money(db: Database) -> None:
     """The journal with its balances, tariffs; what bills are made of is append only."""
     for statement in MONEY + GUARDS:
+        db.execute(statement)
+
+
+@migrations()
+def m005_accounts(db: Database) -> None:
+    """Accounts, their alerts and vouchers, where charging stands, what was refused."""
+    for statement in ACCOUNTS:
+        db.execute(statement)
+
+
+@migrations()
+def m006_settlement(db: Database) -> None:
+    """What a reading is worth, what was kept out, what has to be derived again."""
+    for statement in SETTLEMENT:
+        db.execute(statement)
+
+
+@migrations()
+def m007_meters(db: Database) -> None:
+    """What is possible at a meter, whether it prepays, when its rates count."""
+    for statement in METERS:
         db.execute(statement)
 
 
@@ -217,24 +253,3 @@ def migrate(db: Database, path: Path) -> None:
             " touched; install that release again, or put back the file from before it"
         )
     migrations.apply(db)
-
-
-@migrations()
-def m004_accounts(db: Database) -> None:
-    """Accounts, their alerts and vouchers, where charging stands, what was refused."""
-    for statement in ACCOUNTS:
-        db.execute(statement)
-
-
-@migrations()
-def m005_settlement(db: Database) -> None:
-    """What a reading is worth, what was kept out, what has to be derived again."""
-    for statement in SETTLEMENT:
-        db.execute(statement)
-
-
-@migrations()
-def m007_meters(db: Database) -> None:
-    """What is possible at a meter, whether it prepays, when its rates count."""
-    for statement in METERS:
-        db.execute(statement)

@@ -1,4 +1,4 @@
-"""The tables of accounts and of what is known of their top-ups besides the journal (m004).
+"""The tables of accounts and of what is known of their top-ups besides the journal (m005).
 
 What was true once stays: triggers refuse to change or delete an account's versions and the list of
 what was refused.  The other tables hold what the next event is judged by.

@@ -1,4 +1,4 @@
-"""What settlement keeps besides the journal: what a reading is worth, and what waits (m005)."""
+"""What settlement keeps besides the journal: what a reading is worth, and what waits (m006)."""
 
 SETTLEMENT = (
     # How far the meter's clock was ahead when it was compared last; null: never.

@@ -40,6 +40,8 @@ class Started:
 
     how: How
     detail: str = ""
+    previous: str = ""
+    """The epoch before; empty where there was none, or nobody knows which."""
 
 
 def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Started:
@@ -52,14 +54,18 @@ def judge(stored: Head | None, remembered: Head | None, *, parted: bool) -> Star
     if stored is None:
         if remembered is None or not any(remembered.last.values()):
             return Started(How.FRESH)
-        return Started(How.MISSING, f"epoch {remembered.epoch} was here")
+        return Started(How.MISSING, f"epoch {remembered.epoch} was here", remembered.epoch)
     if remembered is None or stored.epoch != remembered.epoch:
         known = f"that of epoch {remembered.epoch}" if remembered else "none"
-        return Started(How.RESTORED, f"epoch {stored.epoch}; the head file beside it is {known}")
+        detail = f"epoch {stored.epoch}; the head file beside it is {known}"
+        # The head file is never put back with the database: it knows who was here last.
+        return Started(How.RESTORED, detail, (remembered or stored).epoch)
     lacks = stored.lacks(remembered)
     if parted and not lacks:
         lacks = ["it was not closed properly and its -wal file is gone"]
-    return Started(How.ROLLED_BACK if lacks else How.CONTINUED, ", ".join(lacks))
+    if lacks:
+        return Started(How.ROLLED_BACK, ", ".join(lacks), stored.epoch)
+    return Started(How.CONTINUED)
 
 
 def lock(path: Path) -> int:

@@ -84,7 +84,8 @@ class _Verification:
     def _add(self, account: bytes, parts: list[bytes]) -> bool:
         """Add the postings to the sums; whether they sum to zero in each unit."""
         sums, money, energy = self._sums, 0, 0
-        for ledger, part, text in zip(parts[0::3], parts[1::3], parts[2::3], strict=True):
+        each = iter(parts)
+        for ledger, part, text in zip(each, each, each, strict=True):
             amount = int(text)
             sums[ledger, account if ledger in _OF_CUSTOMER else part] += amount
             if ledger in _ENERGY:

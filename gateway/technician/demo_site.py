@@ -116,8 +116,8 @@ class Site:
             _table("[gateway]", name=GATEWAY, profiles=str(PROFILES), run_directory="run"),
             _table("[store]", directory="store", group_commit_s=2, ballast_mib=1),
             _table("[mqtt]", brokers=brokers, keepalive_s=15, mqtt5=mqtt5),
-            # Two months of freezes would keep these slow lines busy for the whole demo.
-            _table("[collection]", backfill_days=1),
+            # Freezes and load curves of the past would keep these slow lines busy all the time.
+            _table("[collection]", backfill_days=1, grid_minutes=0),
         ]
         for line in area.lines:
             tables.append(_table("[[line]]", name=line.name, port=str(self.directory / line.name)))

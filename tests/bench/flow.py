@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.north import contract
+from gateway.north.readings import Reading, Readings
 from gateway.store.database import open_store
 from gateway.store.outbox import Lane, Outbox
 from tests.bench.figures import Figure
@@ -183,7 +184,7 @@ def _fill(directory: Path, count: int) -> int:
     """Put messages into a new store, as the gateway stores them; returns the size of one."""
     directory.mkdir()
     values = {f"energy_active_import_t{n}": "123456.78" for n in range(1, 21)}
-    reading = contract.Reading(
+    reading = Reading(
         meter="A100001",
         address="000012345678",
         line="east",
@@ -197,7 +198,7 @@ def _fill(directory: Path, count: int) -> int:
 
         def build(seq: int) -> bytes:
             nonlocal body
-            message = contract.Readings(
+            message = Readings(
                 gateway=NAME,
                 epoch=database.epoch,
                 lane="live",

@@ -254,6 +254,8 @@ class Rig:
         gateway = {"name": NAME, "profiles": profiles, "run_directory": self.folder / "run"}
         text = _table("gateway", gateway)
         text += _table("store", {"directory": self.store, "ballast_mib": 1, **(store or {})})
+        # Polls alone are measured.
+        text += _table("collection", {"grid_minutes": 0})
         text += _table("mqtt", {"brokers": [f"mqtt://127.0.0.1:{port}"]})
         for name, url in lines.items():
             text += _table("[line]", {"name": name, "port": url})
@@ -266,7 +268,7 @@ class Rig:
     ) -> None:
         """Write gateway.toml for simulated lines: every meter with the standard points.
 
-        Polls alone are measured, so the models are those shipped but for their daily freezes.
+        The models are those shipped but for their daily freezes.
         """
         models = self.folder / "meters"
         models.mkdir(exist_ok=True)
