@@ -1,7 +1,7 @@
 """Meters that prepay by themselves (本地费控): found out, never charged a second time, mirrored.
 
 Status word 3 says whether a meter counts down a balance of its own (bits 8-9).  It is read when a
-meter gets an account that is charged here, and then every day.  Two balances on one supply would
+meter gets an account, after a start, and then every day.  Two balances on one supply would
 charge the customer twice: so while a meter says that it prepays, its account is not charged.  The
 balance of a meter that is mirrored is read daily, kept and published, and nothing more.
 
@@ -60,8 +60,8 @@ class Mirror:
         self._versions = -1
         self._meters: dict[str, list[Account]] = {}
         """Who has each meter."""
-        self._read: dict[str, float] = {meter: known.at for meter, known in facts.prepays().items()}
-        """When each meter was read last (Unix time)."""
+        self._read: dict[str, float] = {}
+        """When each meter was read last (Unix time) since the start."""
         self._doubts: dict[str, Kind] = {}
         """What was read once and is to be read again."""
 
@@ -101,7 +101,7 @@ class Mirror:
         own = {name: values[name] for name in OWN if name in values}
         good = {name: one for name, one in own.items() if one.quality is Quality.GOOD}
         if good:
-            self._show(meter, good, answers[-1].outcome.taken_at)
+            self._show(meter, good, max(one.outcome.taken_at for one in answers))
         return ()
 
     def _look(self) -> None:
