@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 
 import structlog
 
@@ -33,6 +33,7 @@ from gateway.prepayment.tariff_reader import parse
 from gateway.prepayment.validity import TOTAL, Meter, Usual
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
+from gateway.store.meter_facts import MeterFacts
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 
@@ -55,13 +56,16 @@ class Settlement:
         accounts: Accounts,
         rulings: Rulings,
         tariffs: Tariffs,
+        facts: MeterFacts,
         recorder: Recorder,
     ) -> None:
         self._books = books
         self._accounts = accounts
         self._rulings = rulings
         self._tariffs = tariffs
+        self._facts = facts
         self._recorder = recorder
+        self._prepaying: frozenset[str] | None = None
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         self._summed: dict[str, tuple[int, bytes, Counter[Ledger]]] = {}
@@ -71,10 +75,12 @@ class Settlement:
         failed that posted it, the journal has no such hash, and the file is read."""
         recorder.when_undone.append(self.tariffs_changed)
         limits = {one.asset: possible(one) for one in meters}
+        recorder.later(partial(facts.keep_limits, limits))
         self.looks = settle.Books(
             prices=self._prices,
             shown=rulings.shown,
-            limits=limits,
+            # A meter that left the configuration still bears on what it was charged for.
+            limits=facts.limits() | limits,
             usual=usual,
         )
 
@@ -82,6 +88,22 @@ class Settlement:
         """Versions came, or a transaction failed that may have brought some: read them again."""
         self._versions = None
         self._priced.clear()
+
+    def facts_changed(self) -> None:
+        """Something was found out about a meter: what is known of meters is read again."""
+        self._prepaying = None
+
+    def prepaying(self) -> frozenset[str]:
+        """The meters that count down a balance of their own."""
+        if self._prepaying is None:
+            found = self._facts.prepays().values()
+            self._prepaying = frozenset(one.meter for one in found if one.prepays)
+        return self._prepaying
+
+    def held(self, account: Account) -> str:
+        """The meter for whose own balance an account is not charged; empty if there is none."""
+        meters = (one.meter for one in account.meterings if one.until is None and not one.minus)
+        return next((meter for meter in meters if meter in self.prepaying()), "")
 
     def meter(self, meter: str) -> None:
         """Charge what a new reading of ``meter`` allows."""
@@ -129,6 +151,8 @@ class Settlement:
 
     def could_close(self, account: Account) -> str:
         """Why a closed account could not be charged to its last day; empty if it can."""
+        if account.mode is Mode.MIRROR:
+            return ""
         _, position = self._stand(account)
         days = [
             day
@@ -195,8 +219,10 @@ class Settlement:
         """The days whose readings may be charged now: nothing before them is still to come."""
         ripe: list[date] = []
         settled = position.day
+        # What was charged before its meter was found to prepay stands; nothing more is.
+        last = self._stand(account)[1].day if self.held(account) else date.max
         for day in self._known_days(account, position):
-            if account.closed and day > account.closed:
+            if day > min(account.closed or date.max, last):
                 break
             if account.closed is None and self._waits(account, settled, day):
                 break

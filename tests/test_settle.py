@@ -66,7 +66,7 @@ def books(registers: Registers, *tariffs: Tariff, refused: frozenset[str] = froz
         shown=shown,
         limits={"M1": limits, "M2": limits, "S1": limits},
         usual=USUAL,
-        rates_refused=refused,
+        rates_refused=lambda meter, _after, _to: meter in refused,
     )
 
 

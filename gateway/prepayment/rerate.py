@@ -7,7 +7,7 @@ difference.  Pure.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -16,6 +16,7 @@ from gateway.prepayment.account import Account, Contract
 from gateway.prepayment.ledger import Draft, Kind, Span, Transaction
 from gateway.prepayment.segment import Segment
 from gateway.prepayment.settle import (
+    DAY,
     ROUNDING,
     Books,
     Doubt,
@@ -24,7 +25,10 @@ from gateway.prepayment.settle import (
     advance,
     begin,
 )
-from gateway.prepayment.validity import Flag
+from gateway.prepayment.validity import ANY_METER, ANYTHING, Flag
+
+AGAINST_USUAL = frozenset((Flag.JUMP, Flag.DROP))
+"""Flags that depend on what the configuration calls usual, and bear on no amount."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -191,14 +195,34 @@ def rerate(account: Account, start: Start, days: Sequence[date], books: Books) -
 
 
 def derived(account: Account, start: Start, books: Books) -> Rerated:
-    """Derive the charges again from the very readings that they cite: no difference is right."""
+    """Derive the charges again from the very readings that they cite: no difference is right.
+
+    What is possible and usual does not matter: those readings were judged when they came.
+    """
     stands = [stand(one) for one in start.charges]
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
-    return rerate(account, start, days, replace(books, confirmed=sure))
+    limits = {
+        meter: replace(ANY_METER, capacity_wh=one.capacity_wh)
+        for meter, one in books.limits.items()
+    }
+    looks = replace(books, confirmed=sure, usual=ANYTHING, limits=limits)
+    return rerate(account, start, days, looks)
+
+
+def refusal(
+    refused: Mapping[str, Sequence[tuple[date, date]]],
+) -> Callable[[str, date, date], bool]:
+    """``Books.rates_refused`` by spans of days: by meter the first, and the first after it."""
+    return lambda meter, after, to: any(
+        max(first, after + DAY) <= min(to, end - DAY) for first, end in refused.get(meter, ())
+    )
 
 
 def _alike(account: Account, charge: Transaction, part: Part) -> bool:
-    """Whether a charge is what the part would be."""
-    made = draft(account, part, stand(charge).generation, lambda _: charge.draft.effective)
+    """Whether a charge is what the part would be, whatever is called usual by now."""
+    said = stand(charge)
+    flags = part.flags - AGAINST_USUAL | said.flags & AGAINST_USUAL
+    part = replace(part, flags=flags)
+    made = draft(account, part, said.generation, lambda _: charge.draft.effective)
     return made == replace(charge.draft, key=made.key)
