@@ -43,6 +43,7 @@ FACTS = Facts(
         last_call_s=1800,
         approvals=1,
         delegation=True,
+        notice_written_at=NOW - 2 * HOUR,
         notice_at=NOW - 2 * HOUR,
         last_call_at=NOW - 2000,
         approved=(APPROVAL,),

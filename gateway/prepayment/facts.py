@@ -143,6 +143,7 @@ class Due:
     """How many persons have to agree, besides who asked for it."""
     delegation: bool
     """A standing delegation counts as one of them."""
+    notice_written_at: float | None = None
     notice_at: float | None = None
     """When it was delivered, by proof."""
     last_call_at: float | None = None

@@ -218,8 +218,8 @@ def _last_call(facts: Facts) -> Iterator[str]:
 
 
 def _fresh_notice(facts: Facts) -> Iterator[str]:
-    changed, notice = facts.money.worsened_at, facts.due.notice_at
-    if changed is not None and (notice is None or notice < changed):
+    changed, written = facts.money.worsened_at, facts.due.notice_written_at
+    if changed is not None and (written is None or written <= changed):
         yield "the limit was lowered or the past corrected after the notice"
 
 
