@@ -173,6 +173,8 @@ TABLE = (
             Row(state, G.RELAY_OPEN, S.OPEN, (Do.REPORT,)),
             Row(state, G.RELAY_FAILED, S.FAILED, (Do.REPORT, Do.WORK_ORDER)),
             Row(state, G.RELAY_UNKNOWN, S.UNKNOWN, (Do.REPORT, Do.WORK_ORDER)),
+            # A trip is judged anew before it is tried again.
+            Row(state, G.REFUSED, S.APPROVED, (Do.RESTORE, Do.REPORT)),
         )
     ),
     Row(S.OPEN, G.RELAY_FAILED, S.FAILED, (Do.REPORT, Do.WORK_ORDER)),

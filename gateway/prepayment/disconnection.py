@@ -16,6 +16,7 @@ as signals.
 
 from dataclasses import replace
 
+from gateway.prepayment import relay_table
 from gateway.prepayment.account import Class, Mode, NoCut, Policy
 from gateway.prepayment.case import (
     BEFORE_SENT,
@@ -145,6 +146,18 @@ def why_cancel(
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
+def result(state: relay_table.State) -> Signal | None:
+    """What the case is told when its meter's relay has come to ``state``."""
+    return {
+        relay_table.State.TRIP_READING: Signal.ANSWERED,
+        relay_table.State.TRIP_VERIFYING: Signal.ANSWERED,
+        relay_table.State.OPEN: Signal.RELAY_OPEN,
+        relay_table.State.TRIP_FAILED: Signal.RELAY_FAILED,
+        relay_table.State.WELD_OR_BYPASS: Signal.RELAY_FAILED,
+        relay_table.State.UNKNOWN: Signal.RELAY_UNKNOWN,
+    }.get(state)
+
+
 def due_of(
     case: Case,
     regimes: Regimes,
@@ -198,7 +211,8 @@ def _noted(
         case Signal.LAST_CALL:
             after = replace(case, last_call_at=case.last_call_at or now)
         case Signal.REFUSED:
-            after = replace(case, not_before=max(now + rules.retry_s, moment or 0.0))
+            next_try = max(now + rules.retry_s, moment or 0.0)
+            after = replace(case, not_before=next_try, last_call_at=None)
     return after
 
 

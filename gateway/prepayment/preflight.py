@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from gateway.prepayment.account import Class, Mode, Regime
 from gateway.prepayment.facts import DAY_S, Approval, Facts, Purpose
 from gateway.prepayment.money import yuan
+from gateway.prepayment.relay_table import State
 
 _DLT645 = re.compile(r"[0-9]{12}")
 _BROADCAST = "9" * 12
@@ -101,7 +102,7 @@ def _relay(facts: Facts) -> Iterator[str]:
         return
     if _older(meter.status_age_s, facts.margins.poll_age_max_s):
         yield f"the relay's state was not read within {facts.margins.poll_age_max_s} s"
-    elif not meter.closed or meter.position != "closed":
+    elif not meter.closed or meter.position not in (State.CLOSED, State.TRIP_WANTED):
         shown = "closed" if meter.closed else "open"
         yield f"the relay is not closed: the meter says {shown}, its procedure {meter.position}"
     if meter.prepays_itself:
@@ -121,7 +122,9 @@ def _protected_supply(facts: Facts) -> Iterator[str]:
 def _operations(facts: Facts) -> Iterator[str]:
     if facts.meter is None:
         return
-    recent = [at for at in facts.meter.operations if at > facts.at - DAY_S]
+    recent = sorted(at for at in facts.meter.operations if at > facts.at - DAY_S)
+    if facts.meter.position == State.TRIP_WANTED:
+        recent = recent[:-1]  # the last one is this trip, whose reply was lost
     # One is kept for the restore.
     if len(recent) + 1 >= facts.margins.operations_max:
         yield f"the relay was operated {len(recent)} times in 24 hours"
