@@ -28,6 +28,7 @@ COMMANDS = {
     "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
     "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
     "account": ("gateway.technician.account:account", "Show accounts; open, change, top them up."),
+    "voucher": ("gateway.technician.voucher:voucher", "Read an offline voucher; issue one."),
     "key": ("gateway.technician.key:key", "Make and show keys: whose orders about money count."),
     "simulate": ("simulators.__main__:main", "Be a meter, or a whole area of them."),
     "contract": ("gateway.technician.contract:contract", "Print the schemas of all messages."),
