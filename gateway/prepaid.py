@@ -47,6 +47,7 @@ from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 from gateway.store.verify import verify
 from gateway.store.vouchers import Vouchers
+from gateway.time_tables import TimeTables
 from protocols.base import Quality, Value
 
 LOOK_S = 3600.0
@@ -91,6 +92,7 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._refuse_unchecked = prepayment.refuse_unchecked
         self._meters = {meter.asset: meter for meter in config.meters}
         self._open_rooms(config, prepayment)
         self._loaded: set[tuple[str, date]] = set()
@@ -203,7 +205,17 @@ class Prepaid:
         """From now on, ask the accounts' meters what has to be known of them."""
         changed = self.settlement.facts_changed
         mirror = Mirror(self.books, self.accounts, self.facts, self._recorder, changed)
-        self._inspection = Inspection(self._meters, polling, submit, self._state, (mirror,))
+        tables = TimeTables(
+            self.books,
+            self.accounts,
+            self.facts,
+            self.settlement.looks.prices,
+            self._recorder,
+            changed,
+            refuse_unchecked=self._refuse_unchecked,
+        )
+        checks = (mirror, tables)
+        self._inspection = Inspection(self._meters, polling, submit, self._state, checks)
 
     def asked(self, event: JobDone) -> bool:
         """Whether this job was ours: then ``done`` takes it."""

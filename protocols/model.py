@@ -13,7 +13,13 @@ from typing import Any, ClassVar
 
 from protocols import dlt645, dlt645_1997, dlt645_load_curve, modbus
 from protocols.base import Codec, RequestError
-from protocols.exchanges import CurveExchange, Exchange, ItemSource, RegisterSource
+from protocols.exchanges import (
+    CurveExchange,
+    Exchange,
+    ItemExchange,
+    ItemSource,
+    RegisterSource,
+)
 from protocols.identify import Sign
 from protocols.planner import (
     DIALECT_1997,
@@ -198,6 +204,14 @@ class Dlt645Profile(Profile):
             timing,
             tariffs=self.tariffs,
             blocks=False,
+        )
+
+    def read_items(self, address: str, identifiers: Sequence[str]) -> tuple[ItemExchange, ...]:
+        """Reads of items that are no points, one by one; unknown identifiers are left out."""
+        padded = self._padded(address)
+        found = (self.dialect.find(identifier) for identifier in identifiers)
+        return tuple(
+            ItemExchange(self.dialect.read(padded, item.di), item, ()) for item in found if item
         )
 
     def plan_curve(

@@ -32,7 +32,7 @@ def rewrite(world: Charged, asset: str, change: Callable[[Frame], Frame]) -> Non
     honest = type(meter).reply.__get__(meter)
 
     def reply(request: Any, now: float) -> bytes | None:
-        answer = honest(request, now)
+        answer: bytes | None = honest(request, now)
         if not answer:
             return answer
         frame, _ = find_frame(answer)
@@ -145,7 +145,7 @@ def test_one_damaged_status_word_holds_nobody(tmp_path: Path) -> None:
     world = Charged(tmp_path, {"asset": "M0"})
     world.run(3600)
     counts_down(world, "M0", 2)
-    seen = []
+    seen: list[Frame] = []
 
     def once(frame: Frame) -> Frame:
         if frame.data[:4] == STATUS and not seen:
