@@ -29,6 +29,7 @@ from gateway.enquiries import Enquiries
 from gateway.events import Job, JobDone
 from gateway.inspection import Inspection
 from gateway.journal_messages import digest_message
+from gateway.midnight import Midnight
 from gateway.mirror import Mirror
 from gateway.north import contract
 from gateway.north import contract_orders as orders
@@ -42,6 +43,7 @@ from gateway.store.accounts import Accounts
 from gateway.store.database import Database
 from gateway.store.journal import Journal
 from gateway.store.meter_facts import MeterFacts
+from gateway.store.readings import Readings
 from gateway.store.refusals import Refusals
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
@@ -214,7 +216,15 @@ class Prepaid:
             changed,
             refuse_unchecked=self._refuse_unchecked,
         )
-        checks = (mirror, tables)
+        midnight = Midnight(
+            tuple(self._meters.values()),
+            Readings(self._database),
+            self.books,
+            self._recorder,
+            self.kept,
+            self.loaded,
+        )
+        checks = (midnight, mirror, tables)
         self._inspection = Inspection(self._meters, polling, submit, self._state, checks)
 
     def asked(self, event: JobDone) -> bool:

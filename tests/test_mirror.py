@@ -29,7 +29,7 @@ def counts_down(world: Charged, asset: str, kind: int) -> None:
 
 def rewrite(world: Charged, asset: str, change: Callable[[Frame], Frame]) -> None:
     meter = world.area.meters[asset].meter
-    honest = type(meter).reply.__get__(meter)
+    honest: Callable[[Any, float], bytes | None] = type(meter).reply.__get__(meter)
 
     def reply(request: Any, now: float) -> bytes | None:
         answer: bytes | None = honest(request, now)

@@ -235,6 +235,12 @@ def test_every_order_with_a_role_is_refused_without_it(name: str) -> None:
         "adjust": {"account": "1001", "amount": "-5.00", "reason": "wrong meter factor"},
         "emergency": {"account": "1001"},
         "tariff.put": {"tariff": "home", "version": 1, "text": "id = 'home'"},
+        "reading.rule": {
+            "meter": "A1",
+            "day": "2026-07-01",
+            "action": "accept",
+            "reason": "read twice at the meter",
+        },
     }
     body = {**bodies[name], "name": name}
     role = ROLES[name]

@@ -227,11 +227,10 @@ def charge(
             used = _at_flat_rate(used, tariff)
         position = _extended(position, segment, used, end - n, demand_w)
         before_wh = position.unpriced_wh
-        position, charged = _billed(account, position, tariff, day)
+        recent_wh = _recent(position, used.get(TOTAL, 0), end - n)
+        position, charged = _billed(account, position, tariff, day, recent_wh)
         if position.unpriced_wh:
             flags |= {Flag.UNPRICED}
-        recent_wh = _recent(position, used.get(TOTAL, 0), end - n)
-        position = replace(position, day=day, recent_wh=recent_wh)
         parts.append(
             Part(
                 after=after,
@@ -271,12 +270,13 @@ def _extended(
 ) -> Position:
     """The position with ``days`` more, in the same segment or at the beginning of a new one."""
     if segment == position.segment:
-        total = Counter(position.used)
-        total.update(used)
+        total = dict(position.used)
+        for name, amount in used.items():
+            total[name] = total.get(name, 0) + amount
         highest = max(demand_w or 0, position.demand_w or 0)
         return replace(
             position,
-            used=dict(total),
+            used=total,
             days=position.days + days,
             demand_w=None if demand_w is None else highest,
         )
@@ -316,9 +316,13 @@ def _at_flat_rate(used: Mapping[str, int], tariff: Tariff) -> dict[str, int]:
 
 
 def _billed(
-    account: Account, position: Position, tariff: Tariff | None, day: date
+    account: Account,
+    position: Position,
+    tariff: Tariff | None,
+    day: date,
+    recent_wh: tuple[int, ...],
 ) -> tuple[Position, dict[str, int]]:
-    """The bill of the segment so far, and what of it is not charged yet, by category.
+    """The bill of the segment up to ``day``, and what of it is not charged yet, by category.
 
     What cannot be priced stays in the position and is priced when it can be: the bill runs over the
     whole segment.
@@ -329,7 +333,8 @@ def _billed(
         # The meter does not count what the tariff prices: for a person to see to.
         made = None
     if made is None:
-        return replace(position, unpriced_wh=position.used.get(TOTAL, 0)), {}
+        unpriced_wh = position.used.get(TOTAL, 0)
+        return replace(position, day=day, recent_wh=recent_wh, unpriced_wh=unpriced_wh), {}
     sums: Mapping[str, int] = made.by_category() | {ROUNDING: made.rounding_e4}
     new = {
         name: sums.get(name, 0) - position.posted.get(name, 0)
@@ -337,6 +342,8 @@ def _billed(
     }
     position = replace(
         position,
+        day=day,
+        recent_wh=recent_wh,
         posted={name: amount for name, amount in sums.items() if amount},
         steps_wh=made.step_wh,
         unpriced_wh=0,

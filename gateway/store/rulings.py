@@ -53,16 +53,16 @@ class RulingReader:
         if ruling and action in ("replace", "estimate"):
             registers = json.loads(ruling[1])
             return Shown(registers=registers, ruled=True, estimated=action == "estimate")
-        values = self._connection.rows(
-            "select point, amount from freeze_value where meter = ? and day = ?", *where
+        rows = self._connection.rows(
+            "select point, amount, offset_s, loaded from freeze join freeze_value"
+            " using (meter, day) where meter = ? and day = ?",
+            *where,
         )
-        if not values or action == "reject":
+        if not rows or action == "reject":
             return None
-        [offset_s, loaded] = self._connection.row(
-            "select offset_s, loaded from freeze where meter = ? and day = ?", *where
-        ) or (None, 0)
+        _, _, offset_s, loaded = rows[0]
         return Shown(
-            registers=dict(values),
+            registers={row[0]: row[1] for row in rows},
             clock_offset_s=offset_s or 0,
             ruled=action == "accept",
             load_seen=bool(loaded),
@@ -106,6 +106,9 @@ class Rulings(RulingReader):
 
     def first_open(self, meter: str, after: date, before: date) -> date | None:
         """The first day between the two of which it is not known whether there is a freeze."""
+        day = after + timedelta(days=1)
+        if day >= before:
+            return None
         known = {
             day
             for (day,) in self._database.rows(
@@ -115,7 +118,6 @@ class Rulings(RulingReader):
                 *(meter, after.isoformat(), before.isoformat()),
             )
         }
-        day = after + timedelta(days=1)
         while day < before:
             if day.isoformat() not in known:
                 return day

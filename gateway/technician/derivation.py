@@ -9,7 +9,7 @@ no configuration, which may long be another.  Accounts whose charges are to be d
 (a ruling, a late tariff) are passed over; the daemon does that within seconds while it runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 
@@ -51,7 +51,8 @@ def derivation(file: Connection) -> Iterator[Finding]:
         if rulings.is_again(account.number):
             continue
         try:
-            charges = rerate.standing(JournalReader(file).of_account(account.number))
+            found = JournalReader(file).of_account(account.number)
+            charges = list(rerate.standing(reversed(found)))[::-1]
             yield from _account(account, charges, books)
         except (StoreDamagedError, ValueError, KeyError, TypeError, AttributeError) as error:
             # What a damaged charge says of itself may be anything at all.
@@ -103,10 +104,10 @@ def _books(file: Connection, tariffs: dict[str, list[Tariff]]) -> Books:
     )
 
 
-def _account(account: Account, charges: Sequence[Transaction], books: Books) -> Iterator[Finding]:
+def _account(account: Account, charges: list[Transaction], books: Books) -> Iterator[Finding]:
     if not charges:
         return
-    found = rerate.derived(account, begin(account), charges, books)
+    found = rerate.derived(account, rerate.Start(0, begin(account), charges), books)
     if found.undo or found.parts:
         yield _differs(account, found)
     used_wh = -sum(
