@@ -24,10 +24,9 @@ from gateway.books import Books
 from gateway.config import MeterConfig
 from gateway.prepayment import rerate, settle
 from gateway.prepayment.account import Account, Mode
-from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, reversal
-from gateway.prepayment.rerate import Rerated
+from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, Transaction, reversal
 from gateway.prepayment.segment import Priced, priced
-from gateway.prepayment.settle import Doubt, Position
+from gateway.prepayment.settle import Doubt, Part, Position
 from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.tariff_reader import parse
 from gateway.prepayment.validity import TOTAL, Meter, Usual
@@ -101,7 +100,7 @@ class Settlement:
         # Within one transaction a meter shows one thing, however often it is looked at.
         looks = replace(self.looks, shown=cache(self.looks.shown))
         parts, _, doubts = settle.advance(account, position, days, looks)
-        self._post(account, Rerated(0, [], parts, doubts), generation)
+        self._post(account, [], 0, parts, generation)
         self._keep_out(account, doubts)
 
     def again(self) -> bool:
@@ -121,9 +120,11 @@ class Settlement:
         """Derive the charges of the days from ``since`` on anew; returns how many were undone."""
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
         days = self._ripe(account, start.position)
-        new = rerate.rerate(account, start, days, self.looks)
+        new = rerate.rerate(account, start.position, start.charges, days, self.looks)
+        kept = start.charges[: len(start.charges) - len(new.undo)]
         generation, _ = self._stand(account)
-        self._post(account, new, generation + 1)
+        number = kept[-1].number if kept else start.number
+        self._post(account, new.undo, number, new.parts, generation + 1)
         self._keep_out(account, new.doubts)
         return len(new.undo)
 
@@ -152,7 +153,7 @@ class Settlement:
         if off := [ledger for ledger in OF_CUSTOMER if balances[ledger] != sums[ledger]]:
             return f"the balance of {off[0]} is not the sum of its postings"
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
-        new = rerate.derived(account, start, self.looks)
+        new = rerate.derived(account, start.position, start.charges, self.looks)
         if not new.undo and not new.parts:
             return ""
         place = f"transaction {new.undo[-1].number}" if new.undo else f"day {new.parts[0].to}"
@@ -215,17 +216,25 @@ class Settlement:
                 return True
         return False
 
-    def _post(self, account: Account, new: Rerated, generation: int) -> None:
-        if not new.undo and not new.parts:
+    def _post(
+        self,
+        account: Account,
+        undo: list[Transaction],
+        kept: int,
+        parts: list[Part],
+        generation: int,
+    ) -> None:
+        """Undo charges and post others; ``kept`` is the number of the last that stays."""
+        if not undo and not parts:
             return
         now = self._books.wall()
-        drafts = [reversal(one, f"reversal:{one.number}", now) for one in new.undo]
-        drafts += [rerate.draft(account, part, generation, self._ends) for part in new.parts]
+        drafts = [reversal(one, f"reversal:{one.number}", now) for one in undo]
+        drafts += [rerate.draft(account, part, generation, self._ends) for part in parts]
         last = self._books.post(drafts)[-1].transaction
-        number = last.number if new.parts else new.kept
+        number = last.number if parts else kept
         self._accounts.set_position(account.number, f"{number} {generation}")
-        if new.parts:
-            self._stands[account.number] = last.hash, new.parts[-1].position
+        if parts:
+            self._stands[account.number] = last.hash, parts[-1].position
         self._books.look(account)
 
     def _ends(self, day: date) -> float:

@@ -131,10 +131,15 @@ def stand(charge: Transaction) -> Stand:
     return Stand(position, found["generation"], (after, to), flags)
 
 
-def standing(newest_first: Iterable[Transaction]) -> Iterator[Transaction]:
-    """The charges that were not reversed, of the newest days first.
+def standing(transactions: Sequence[Transaction]) -> list[Transaction]:
+    """The charges that were not reversed, in the order of the days they are for."""
+    return list(newest_standing(reversed(transactions)))[::-1]
 
-    What is reversed is always the end of them, so they are in the order of their days.
+
+def newest_standing(newest_first: Iterable[Transaction]) -> Iterator[Transaction]:
+    """The same the other way round; no more is read than is asked for.
+
+    What is reversed is always the end of them: their numbers are in the order of their days.
     """
     undone = set()
     for one in newest_first:
@@ -159,18 +164,17 @@ class Start:
 class Rerated:
     """What has to be undone, and what to be posted instead."""
 
-    kept: int
-    """Number of the last charge that stays; 0: there is none."""
     undo: list[Transaction]
     """From the newest to the oldest."""
     parts: list[Part]
+    position: Position
     doubts: list[Doubt]
 
 
 def from_day(account: Account, newest_first: Iterable[Transaction], since: date) -> Start:
     """Where to begin to derive the days from ``since`` on again."""
     charges: list[Transaction] = []
-    for charge in standing(newest_first):
+    for charge in newest_standing(newest_first):
         after = stand(charge)
         # Between two readings nothing is known: begin where there is one.
         if after.position.day < since and after.read[1] == after.position.day:
@@ -179,23 +183,32 @@ def from_day(account: Account, newest_first: Iterable[Transaction], since: date)
     return Start(0, begin(account), charges[::-1])
 
 
-def rerate(account: Account, start: Start, days: Sequence[date], books: Books) -> Rerated:
-    """Derive from ``start`` on again, by the readings of ``days``, and compare with its charges."""
-    parts, _, doubts = advance(account, start.position, days, books)
-    same, kept = 0, start.number
-    for charge, part in zip(start.charges, parts, strict=False):
+def rerate(
+    account: Account,
+    start: Position,
+    charges: Sequence[Transaction],
+    days: Sequence[date],
+    books: Books,
+) -> Rerated:
+    """Derive from ``start`` on again, by the readings of ``days``, and compare with ``charges``."""
+    parts, position, doubts = advance(account, start, days, books)
+    same = 0
+    for charge, part in zip(charges, parts, strict=False):
         if not _alike(account, charge, part):
             break
-        same, kept = same + 1, charge.number
-    return Rerated(kept, start.charges[same:][::-1], parts[same:], doubts)
+        same += 1
+    return Rerated(list(reversed(charges[same:])), parts[same:], position, doubts)
 
 
-def derived(account: Account, start: Start, books: Books) -> Rerated:
+def derived(
+    account: Account, start: Position, charges: Sequence[Transaction], books: Books
+) -> Rerated:
     """Derive the charges again from the very readings that they cite: no difference is right."""
-    stands = [stand(one) for one in start.charges]
+    stands = [stand(one) for one in charges]
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
-    return rerate(account, start, days, replace(books, confirmed=sure))
+    looks = replace(books, confirmed=sure)
+    return rerate(account, start, charges, days, looks)
 
 
 def _alike(account: Account, charge: Transaction, part: Part) -> bool:
