@@ -93,7 +93,7 @@ def config_of(
     hidden: Collection[str] = (),
     points: Mapping[str, Sequence[str]] = MappingProxyType({}),
     backfill_days: int = 3,
-    grid: str = "grid_minutes = 0",
+    collection: str = "grid_minutes = 0",
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
@@ -101,7 +101,7 @@ def config_of(
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
-        f"[collection]\nbackfill_days = {backfill_days}\n{grid}\n",
+        f"[collection]\nbackfill_days = {backfill_days}\n{collection}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
     ]
@@ -232,14 +232,14 @@ class World:
         area: Area | None = None,
         hidden: Collection[str] = (),
         points: Mapping[str, Sequence[str]] = MappingProxyType({}),
-        grid: str = "grid_minutes = 0",
+        collection: str = "grid_minutes = 0",
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
         self.clock = SimClock()
         self.area = area or area_of(meters, lines, seed)
         self.config = config_of(
-            self.area, directory, period_s, hidden=hidden, points=points, grid=grid
+            self.area, directory, period_s, hidden=hidden, points=points, collection=collection
         )
         self.broker = Broker()
         self.states: list[State] = []

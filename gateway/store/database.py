@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import sqlite_utils
-
 from gateway.store.ballast import Ballast
 from gateway.store.connection import Connection, connect, open_sound
 from gateway.store.faults import (
@@ -36,8 +34,8 @@ from gateway.store.faults import (
     os_faults,
 )
 from gateway.store.head import Head, HeadFile
-from gateway.store.schema import migrate
 from gateway.store.startup import How, Started, judge, lock, quarantine
+from gateway.store.upgrade import upgrade
 
 BALLAST_BYTES = 8 * 1024 * 1024
 BUSY_TIMEOUT_MS = 1000
@@ -310,7 +308,7 @@ def _open(
         with contextlib.ExitStack() as connected:
             connected.callback(connection.close)
             with SqliteFaults(path):
-                migrate(sqlite_utils.Database(connection, execute_plugins=False), path)
+                upgrade(connection, path)
             database = Database(path, connection, head, ballast)
             database.begin(now(), entropy, damage=damage, without_log=without_log)
             connected.pop_all()
