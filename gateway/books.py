@@ -124,7 +124,7 @@ class Books:
     def charged(self, number: str) -> list[Charged]:
         """What the last days of an account cost, newest first; enough of them for a forecast."""
         found: list[Charged] = []
-        for one in rerate.newest_standing(self.journal.newest(number)):
+        for one in rerate.standing(self.journal.newest(number)):
             after = min(span.after for span in one.draft.spans)
             to = max(span.to for span in one.draft.spans)
             found.append(Charged(after, to, -_prepaid_e4(one.draft.postings)))

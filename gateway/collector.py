@@ -69,6 +69,12 @@ class Money(Protocol):
     def loaded(self, meter: str, day: date) -> bool:
         """Whether power was drawn on ``day``, as far as was seen."""
 
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was theirs: then ``done`` takes it."""
+
+    def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
+        """One of their jobs is over."""
+
 
 class Collector:
     """The collection of one gateway."""

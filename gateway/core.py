@@ -156,6 +156,7 @@ class Core:
         )
         self._orders.cashier = money
         self._intake.charge(money)
+        money.inspect(self._intake.polling, self._submit)
         return money
 
     # --- what happens ---------------------------------------------------------------------------
@@ -253,7 +254,7 @@ class Core:
         self._due[POLL] = now
         if self._intake.stirred:
             self._intake.stirred = False
-            self._due[COLLECT] = self._due[GRID] = now
+            self._due |= dict.fromkeys((COLLECT, GRID, MONEY), now)
         if self._orders.done(event, found, wall):
             self._due[FLUSH] = now
 

@@ -127,10 +127,14 @@ class Intake:
     def _others(self, event: JobDone, found: list[Found], now: float, wall: float) -> list[Found]:
         """What is left when collection, grid and trials had theirs: nobody else sees those."""
         learned: list[Learned] = []
-        if self.collector.asked(event):
-            self.collector.done(event, found, now, wall)
-        elif self.grid.asked(event):
-            self.grid.done(event, now, wall)
+        rooms: tuple[Collector | Grid | Money | None, ...] = (
+            self.collector,
+            self.grid,
+            self._money,
+        )
+        asker = next((room for room in rooms if room and room.asked(event)), None)
+        if asker:
+            asker.done(event, found, now, wall)
         elif self._trials.asked(event):
             learned = self._trials.done(event)
         else:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 
 import structlog
 
@@ -24,14 +24,16 @@ from gateway.books import Books
 from gateway.config import MeterConfig
 from gateway.prepayment import rerate, settle
 from gateway.prepayment.account import Account, Mode
-from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, Transaction, reversal
+from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, reversal
+from gateway.prepayment.rerate import Rerated
 from gateway.prepayment.segment import Priced, priced
-from gateway.prepayment.settle import Doubt, Part, Position
+from gateway.prepayment.settle import Doubt, Position
 from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.tariff_reader import parse
 from gateway.prepayment.validity import TOTAL, Meter, Usual
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
+from gateway.store.meter_facts import MeterFacts
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 
@@ -54,13 +56,16 @@ class Settlement:
         accounts: Accounts,
         rulings: Rulings,
         tariffs: Tariffs,
+        facts: MeterFacts,
         recorder: Recorder,
     ) -> None:
         self._books = books
         self._accounts = accounts
         self._rulings = rulings
         self._tariffs = tariffs
+        self._facts = facts
         self._recorder = recorder
+        self._prepaying: frozenset[str] | None = None
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         self._summed: dict[str, tuple[int, bytes, Counter[Ledger]]] = {}
@@ -68,12 +73,14 @@ class Settlement:
         self._stands: dict[str, tuple[bytes, Position]] = {}
         """By account, where its last charge left it, and that charge's hash: if the transaction
         failed that posted it, the journal has no such hash, and the file is read."""
-        recorder.when_undone.append(self.tariffs_changed)
+        recorder.when_undone += [self.tariffs_changed, self.facts_changed]
         limits = {one.asset: possible(one) for one in meters}
+        recorder.later(partial(facts.keep_limits, limits))
         self.looks = settle.Books(
             prices=self._prices,
             shown=rulings.shown,
-            limits=limits,
+            # A meter that left the configuration still bears on what it was charged for.
+            limits=facts.limits() | limits,
             usual=usual,
         )
 
@@ -81,6 +88,22 @@ class Settlement:
         """Versions came, or a transaction failed that may have brought some: read them again."""
         self._versions = None
         self._priced.clear()
+
+    def facts_changed(self) -> None:
+        """Something was found out about a meter: what is known of meters is read again."""
+        self._prepaying = None
+
+    def prepaying(self) -> frozenset[str]:
+        """The meters that count down a balance of their own."""
+        if self._prepaying is None:
+            found = self._facts.prepays().values()
+            self._prepaying = frozenset(one.meter for one in found if one.prepays)
+        return self._prepaying
+
+    def held(self, account: Account) -> str:
+        """The meter for whose own balance an account is not charged; empty if there is none."""
+        meters = (one.meter for one in account.meterings if one.until is None and not one.minus)
+        return next((meter for meter in meters if meter in self.prepaying()), "")
 
     def meter(self, meter: str, day: date) -> None:
         """Charge what a new reading of ``meter`` at the end of ``day`` allows.
@@ -117,7 +140,7 @@ class Settlement:
         # Within one transaction a meter shows one thing, however often it is looked at.
         looks = replace(self.looks, shown=cache(self.looks.shown))
         parts, _, doubts = settle.advance(account, position, days, looks)
-        self._post(account, [], 0, parts, generation)
+        self._post(account, Rerated(0, [], parts, doubts), generation)
         self._keep_out(account, doubts)
 
     def again(self) -> bool:
@@ -137,16 +160,16 @@ class Settlement:
         """Derive the charges of the days from ``since`` on anew; returns how many were undone."""
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
         days = self._ripe(account, start.position)
-        new = rerate.rerate(account, start.position, start.charges, days, self.looks)
-        kept = start.charges[: len(start.charges) - len(new.undo)]
+        new = rerate.rerate(account, start, days, self.looks)
         generation, _ = self._stand(account)
-        number = kept[-1].number if kept else start.number
-        self._post(account, new.undo, number, new.parts, generation + 1)
+        self._post(account, new, generation + 1)
         self._keep_out(account, new.doubts)
         return len(new.undo)
 
     def could_close(self, account: Account) -> str:
         """Why a closed account could not be charged to its last day; empty if it can."""
+        if account.mode is Mode.MIRROR:
+            return ""
         _, position = self._stand(account)
         days = [
             day
@@ -170,7 +193,7 @@ class Settlement:
         if off := [ledger for ledger in OF_CUSTOMER if balances[ledger] != sums[ledger]]:
             return f"the balance of {off[0]} is not the sum of its postings"
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
-        new = rerate.derived(account, start.position, start.charges, self.looks)
+        new = rerate.derived(account, start, self.looks)
         if not new.undo and not new.parts:
             return ""
         place = f"transaction {new.undo[-1].number}" if new.undo else f"day {new.parts[0].to}"
@@ -213,8 +236,10 @@ class Settlement:
         """The days whose readings may be charged now: nothing before them is still to come."""
         ripe: list[date] = []
         settled = position.day
+        # What was charged before its meter was found to prepay stands; nothing more is.
+        last = self._stand(account)[1].day if self.held(account) else date.max
         for day in self._known_days(account, position):
-            if account.closed and day > account.closed:
+            if day > min(account.closed or date.max, last):
                 break
             if account.closed is None and self._waits(account, settled, day):
                 break
@@ -233,25 +258,17 @@ class Settlement:
                 return True
         return False
 
-    def _post(
-        self,
-        account: Account,
-        undo: list[Transaction],
-        kept: int,
-        parts: list[Part],
-        generation: int,
-    ) -> None:
-        """Undo charges and post others; ``kept`` is the number of the last that stays."""
-        if not undo and not parts:
+    def _post(self, account: Account, new: Rerated, generation: int) -> None:
+        if not new.undo and not new.parts:
             return
         now = self._books.wall()
-        drafts = [reversal(one, f"reversal:{one.number}", now) for one in undo]
-        drafts += [rerate.draft(account, part, generation, self._ends) for part in parts]
+        drafts = [reversal(one, f"reversal:{one.number}", now) for one in new.undo]
+        drafts += [rerate.draft(account, part, generation, self._ends) for part in new.parts]
         last = self._books.post(drafts)[-1].transaction
-        number = last.number if parts else kept
+        number = last.number if new.parts else new.kept
         self._accounts.set_position(account.number, f"{number} {generation}")
-        if parts:
-            self._stands[account.number] = last.hash, parts[-1].position
+        if new.parts:
+            self._stands[account.number] = last.hash, new.parts[-1].position
         self._books.look(account)
 
     def _ends(self, day: date) -> float:

@@ -21,6 +21,7 @@ from gateway.prepayment.segment import Prices, Segment, contract_on, segment_of
 from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.usage import Usage, UsageError
 from gateway.prepayment.validity import (
+    ANY_METER,
     TOTAL,
     Flag,
     Judged,
@@ -123,8 +124,8 @@ class Books:
     shown: Callable[[str, date], Shown | None]
     limits: Mapping[str, Meter]
     usual: Usual
-    rates_refused: frozenset[str] = frozenset()
-    """Meters whose time table is not the tariff's."""
+    rates_refused: Callable[[str, date, date], bool] = lambda _meter, _after, _to: False
+    """Whether the time table of a meter was not the tariff's on a day after one, up to another."""
     confirmed: frozenset[date] = frozenset()
     """Days whose reading is far above the usual and known to be real."""
 
@@ -179,11 +180,12 @@ def between(
         if before is None or after is None:
             return None
         days = (last - first).days
-        found = judge(before.registers, after, days, books.limits[one.meter], books.usual, usual_wh)
+        limits = books.limits.get(one.meter, ANY_METER)
+        found = judge(before.registers, after, days, limits, books.usual, usual_wh)
         if isinstance(found, Kept):
             return Doubt(one.meter, to, found.odd, found.text)
         flags |= found.flags
-        if one.meter in books.rates_refused:
+        if books.rates_refused(one.meter, first, last):
             flags.add(Flag.RATES_REFUSED)
         for name, amount in found.used.items():
             used[name] += -amount if one.minus else amount

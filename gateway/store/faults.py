@@ -59,6 +59,9 @@ _ADVICE = {
     StoreIOError: "check that it is there and writable, and the medium with `dmesg`; then restart",
 }
 
+_NO_TEXT = "Could not decode to UTF-8"
+"""Python's complaint about a damaged text in a row; it comes without a code."""
+
 
 def _told(kind: type[StoreError], path: Path, reason: str) -> StoreError:
     return kind(f"{path}: {reason}; {_ADVICE[kind]}")
@@ -97,6 +100,8 @@ class SqliteFaults:
             return damaged(self._path, f"a text in it is no UTF-8 ({error})")
         if not isinstance(error, sqlite3.Error):
             return None
+        if str(error).startswith(_NO_TEXT):
+            return damaged(self._path, str(error))
         # An extended code (SQLITE_IOERR_FSYNC) carries the plain one in its low byte.
         kind = _BY_CODE.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
         return kind and _told(kind, self._path, f"{error} ({error.sqlite_errorname})")

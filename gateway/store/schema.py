@@ -12,6 +12,7 @@ from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
+from gateway.store.schema_meters import METERS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
 
@@ -220,6 +221,13 @@ def m005_accounts(db: Database) -> None:
 def m006_settlement(db: Database) -> None:
     """What a reading is worth, what was kept out, what has to be derived again."""
     for statement in SETTLEMENT:
+        db.execute(statement)
+
+
+@migrations()
+def m007_meters(db: Database) -> None:
+    """What is possible at a meter, whether it prepays, when its rates count."""
+    for statement in METERS:
         db.execute(statement)
 
 
