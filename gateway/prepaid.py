@@ -185,9 +185,9 @@ class Prepaid:
 
     # --- readings -------------------------------------------------------------------------------
 
-    def kept(self, meter: str) -> None:
-        """A freeze of ``meter``, or that there is none, was stored in this transaction."""
-        self.settlement.meter(meter)
+    def kept(self, meter: str, day: date) -> None:
+        """The freeze of a day, or that there is none, was stored in this transaction."""
+        self.settlement.meter(meter, day)
 
     def seen(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
         """Values were polled: whether power is drawn tells a stuck register."""

@@ -107,16 +107,33 @@ class Settlement:
         meters = (one.meter for one in account.meterings if one.until is None and not one.minus)
         return next((meter for meter in meters if meter in self.prepaying()), "")
 
-    def meter(self, meter: str) -> None:
-        """Charge what a new reading of ``meter`` allows."""
+    def meter(self, meter: str, day: date) -> None:
+        """Charge what a new reading of ``meter`` at the end of ``day`` allows.
+
+        One that comes after its days were charged has them derived again: whatever the order in
+        which readings come, the balance is the same (L13).  A closed account is settled for good.
+        """
         for account in self._accounts.of_meter(meter):
-            self.account(account)
+            generation, position = self._stand(account)
+            if day < position.day and self._is_late(account, meter, day):
+                self._rulings.again(account.number, day)
+            self._charge(account, generation, position)
+
+    def _is_late(self, account: Account, meter: str, day: date) -> bool:
+        """Whether a reading of a day that was charged already bears on an account."""
+        counts = any(
+            one.meter == meter and one.since < day < (one.until or date.max)
+            for one in account.meterings
+        )
+        return counts and not account.closed and self._rulings.shown(meter, day) is not None
 
     def account(self, account: Account) -> None:
         """Charge an account as far as its readings go."""
+        self._charge(account, *self._stand(account))
+
+    def _charge(self, account: Account, generation: int, position: Position) -> None:
         if account.mode is Mode.MIRROR or self._rulings.is_again(account.number):
             return
-        generation, position = self._stand(account)
         if account.closed and position.day >= account.closed:
             return
         days = self._ripe(account, position)
