@@ -51,7 +51,7 @@ class Midnight:
         stored: Readings,
         books: Books,
         recorder: Recorder,
-        kept: Callable[[str], None],
+        kept: Callable[[str, date], None],
         loaded: Callable[[str, date], bool],
     ) -> None:
         """``kept`` is told of each stored reading, in its transaction; ``loaded`` knows whether
@@ -89,7 +89,9 @@ class Midnight:
             self._settled[meter] = day
             reason = "the meter keeps no freezes, and nobody read it after midnight"
             gap = Gap(meter=meter, day=day, kind="absent", reason=reason, at=wall)
-            self._recorder.later(partial(self._keep, meter, partial(self._stored.add_gap, gap)))
+            self._recorder.later(
+                partial(self._keep, meter, gap.day, partial(self._stored.add_gap, gap))
+            )
         return []
 
     def begin(self, meter: MeterConfig) -> Plan:
@@ -168,7 +170,7 @@ class Midnight:
         self._settled[meter.asset] = day
         self._doubts.pop(meter.asset, None)
         write = partial(self._stored.add, freeze)
-        self._recorder.later(partial(self._keep, meter.asset, write))
+        self._recorder.later(partial(self._keep, meter.asset, day, write))
         self._recorder.reading(
             readings.Reading(
                 meter=meter.asset,
@@ -189,6 +191,6 @@ class Midnight:
             detail = f"{day.isoformat()}: {freeze.reason}"
             self._recorder.event("freeze_suspect", meter.asset, detail=detail)
 
-    def _keep(self, meter: str, write: Callable[[], None]) -> None:
+    def _keep(self, meter: str, day: date, write: Callable[[], None]) -> None:
         write()
-        self._kept(meter)
+        self._kept(meter, day)
