@@ -4,13 +4,12 @@ Carries out what gateway/acquisition/collection.py plans: makes jobs, judges the
 each confirmed freeze to the store and to the head-end in one transaction.  A freeze is confirmed
 when it continues the days beside it; where it does not, or where there is none, it is read twice.
 
-A meter's clock is compared with ours once a day, while ours is trusted.  It is not set: the
-head-end is told how far it is off.
+The meters' clocks come along with the freezes; gateway/meter_clocks.py judges and sets them.
 
 Used by the core alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
@@ -21,18 +20,20 @@ import structlog
 
 from gateway.acquisition.collection import CLOCK, LOOK_S, Ask, Collection
 from gateway.acquisition.confirm import AGAIN_MAX
-from gateway.acquisition.days import clock_offset_s, day_of, end_of
+from gateway.acquisition.days import day_of, end_of
 from gateway.acquisition.freeze import Answer, Odd, Read, Unread, doubtful, interpret
 from gateway.acquisition.polling import Found, Polling, Reading
 from gateway.clock import ClockState
 from gateway.completeness import Completeness
 from gateway.config import Config
-from gateway.events import Fault, Job, JobDone, Priority
+from gateway.events import Job, JobDone, Priority
 from gateway.grid import Grid
 from gateway.livestate import CollectionState
+from gateway.meter_clocks import MeterClocks
 from gateway.north import contract, readings
 from gateway.recorder import Recorder
-from gateway.store.readings import Freeze, Gap, MeterClock, Quality, Readings
+from gateway.store.readings import Freeze, Gap, Quality, Readings
+from protocols.base import Value
 
 WITHIN_S = 1800.0
 """A freeze that was not read by then is planned anew."""
@@ -62,8 +63,17 @@ class Money(Protocol):
     def kept(self, meter: str) -> None:
         """A freeze of ``meter``, or that there is none, is stored; in the same transaction."""
 
+    def seen(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
+        """Values were polled."""
+
     def loaded(self, meter: str, day: date) -> bool:
         """Whether power was drawn on ``day``, as far as was seen."""
+
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was theirs: then ``done`` takes it."""
+
+    def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
+        """One of their jobs is over."""
 
 
 class Collector:
@@ -81,7 +91,6 @@ class Collector:
         jitter: Callable[[], float],
     ) -> None:
         """``state`` judges our clock, ``jitter`` is a source of [0, 1)."""
-        self._config = config
         self._meters = {meter.asset: meter for meter in config.meters}
         self._readings = readings
         self._polling = polling
@@ -101,12 +110,12 @@ class Collector:
             grid,
             recorder,
         )
-        grid.offset_s, grid.settled = self.clock_offset_s, self._completeness.grid_settled
         self._asks: dict[int, Ask] = {}
         self._doubts: dict[tuple[str, date], _Doubt] = {}
         self._fresh: dict[str, list[Freeze]] = {}
         """The last freezes of each meter: they may not be in the file yet."""
-        self._clocks = readings.clocks()
+        self._clocks = MeterClocks(config, readings, polling, recorder, submit, state)
+        grid.offset_s, grid.settled = self._clocks.offset_s, self._completeness.grid_settled
         self._begun = False
         self.money: Money | None = None
         """Given by the core where balances are kept here."""
@@ -131,14 +140,18 @@ class Collector:
             self._submit(line, job)
         if newest := self._collection.newest:
             self._completeness.tick(now, wall, newest)
-        return self._collection.next_at
+        clocks_at = self._clocks.tick(now, wall, self._collection.newest)
+        return min(self._collection.next_at, clocks_at)
 
     def asked(self, event: JobDone) -> bool:
         """Whether this job was ours: then ``done`` takes it."""
-        return event.job.id in self._asks
+        return event.job.id in self._asks or self._clocks.asked(event)
 
     def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
         """One of our jobs is over; ``found`` is what polling made of it."""
+        if self._clocks.asked(event):
+            self._clocks.done(event, found, now)
+            return
         ask = self._asks.pop(event.job.id)
         replies = iter([one.values for one in found if isinstance(one, Reading)])
         answers = [
@@ -154,11 +167,6 @@ class Collector:
             )
             failed = failed or not settled
         self._collection.done(ask, now, failed=failed, again=again)
-
-    def clock_offset_s(self, meter: str) -> float | None:
-        """How far a meter's clock was ahead of ours when it was last compared."""
-        clock = self._clocks.get(meter)
-        return clock.offset_s if clock else None
 
     def woke(self, meter: str, now: float) -> None:
         """A meter answers again."""
@@ -177,7 +185,7 @@ class Collector:
         since = day_of(wall, self._zone) - timedelta(days=KEPT_MAX + 1)
         for meter, day in self._readings.settled(since):
             self._collection.settle(meter, day)
-        for clock in self._clocks.values():
+        for clock in self._clocks.known:
             self._collection.clock_read(clock.meter, clock.day)
         for meter, day, frozen in self._readings.newest():
             if meter in self._meters:
@@ -257,7 +265,7 @@ class Collector:
             clock=self._state().value,
             quality=quality,
             reason=reason,
-            offset_s=clock.offset_s if (clock := self._clocks.get(ask.meter)) else None,
+            offset_s=self._clocks.offset_s(ask.meter),
             loaded=self.money is not None and self.money.loaded(ask.meter, day),
             values=read.registers,
         )
@@ -273,10 +281,8 @@ class Collector:
     def _quality(self, meter: str, problem: str) -> tuple[Quality, str]:
         if problem:
             return "suspect", problem
-        clock = self._clocks.get(meter)
-        if clock and abs(clock.offset_s) > self._config.collection.clock_limit_s:
-            return "clock_off", f"the meter's clock is off by {clock.offset_s:+.0f} s"
-        return "good", ""
+        off = self._clocks.off(meter)
+        return ("clock_off", off) if off else ("good", "")
 
     def _message(self, freeze: Freeze, read: Read) -> readings.Reading:
         meter = self._meters[freeze.meter]
@@ -316,26 +322,7 @@ class Collector:
     def _clock_read(self, ask: Ask, answers: Sequence[Answer]) -> bool:
         """Compare a meter's clock with ours.  False: try again later."""
         newest = self._collection.newest
-        if newest is None:
+        if newest is None or not self._clocks.compare(ask.meter, answers, newest, self._keep):
             return False
-        if any(one.outcome.fault is Fault.REFUSED and one.outcome.permanent for one in answers):
-            self._collection.clock_read(ask.meter, newest)
-            return True
-        values = {name: value for one in answers for name, value in (one.values or {}).items()}
-        if not set(CLOCK) <= values.keys() or self._state() is not ClockState.TRUSTED:
-            return False
-        # The date stands with the day of the week: 2026-01-31 w6.
-        shown = f"{str(values[CLOCK[0]].amount)[:10]} {values[CLOCK[1]].amount}"
-        taken = answers[-1].outcome.taken_at
-        offset_s = clock_offset_s(shown, taken, self._zone)
-        if offset_s is None:
-            return False
-        clock = MeterClock(meter=ask.meter, day=newest, offset_s=offset_s, taken=taken)
-        self._clocks[ask.meter] = clock
-        self._keep(partial(self._readings.set_clock, clock))
         self._collection.clock_read(ask.meter, newest)
-        if abs(offset_s) > self._config.collection.clock_limit_s:
-            self._recorder.event(
-                "clock_offset", ask.meter, detail=f"the meter says {shown}", offset_s=offset_s
-            )
         return True

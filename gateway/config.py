@@ -64,6 +64,8 @@ class MeterConfig:
     """No learned timeout is shorter."""
     grid: tuple[str, ...] = ()
     """The registers that are collected for every moment of the grid; none if it is left out."""
+    try_gaps: bool = False
+    """Whether reads over unknown registers may be tried (Modbus)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,12 @@ def load(path: Path) -> Config:
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes
-    meters = tuple(_resolve(table, profiles[table.profile], minutes) for _, table in tables)
+    # Hundreds of meters name the same points: they are kept in memory once.
+    points = {table.points: table.points for _, table in tables}
+    meters = tuple(
+        _resolve(table, profiles[table.profile], points[table.points], minutes)
+        for _, table in tables
+    )
     digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
         path,
@@ -153,14 +160,16 @@ def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
         return NO_KEYS, b""
 
 
-def _resolve(table: MeterTable, profile: Profile, grid_minutes: int) -> MeterConfig:
+def _resolve(
+    table: MeterTable, profile: Profile, points: tuple[str, ...], grid_minutes: int
+) -> MeterConfig:
     line = profile.line
     settings = PortSettings(
         table.baud or line.baud,
         PARITIES[table.parity] if table.parity else line.parity,
         table.stop_bits or line.stop_bits,
     )
-    points = table.points or profile.default_points
+    points = points or profile.default_points
     ratio = Ratio(as_fraction(table.ct_ratio), as_fraction(table.pt_ratio))
     return MeterConfig(
         asset=table.asset,
@@ -176,6 +185,7 @@ def _resolve(table: MeterTable, profile: Profile, grid_minutes: int) -> MeterCon
         max_kw=table.max_kw or ceil(MAX_KW * ratio.ct * ratio.pt),
         ratio=DIRECT if ratio == DIRECT else ratio,
         grid=_grid(points, profile) if grid_minutes and table.grid else (),
+        try_gaps=table.try_gaps,
     )
 
 

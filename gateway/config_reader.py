@@ -173,6 +173,11 @@ class Reader:
                     "found 'kernel': it switches serial devices (/dev/...) only; leave rs485 out",
                 )
             if not line.port.startswith("tcp://"):
+                if line.transaction_ids == "ignored":
+                    self.say(
+                        f"line[{n}].transaction_ids",
+                        "found 'ignored': only Modbus TCP (tcp://...) has any; leave it out",
+                    )
                 continue
             for m, table in tables:
                 profile = profiles.get(table.profile)

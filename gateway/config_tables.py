@@ -37,6 +37,12 @@ def _checked_ratio(ratio: str) -> str:
     return ratio
 
 
+def _checked_set_s(seconds: int) -> int:
+    if seconds and not 10 <= seconds <= 300:
+        raise ValueError("beyond 300 s a meter ignores the broadcast time")
+    return seconds
+
+
 RatioText = Annotated[
     str,
     BeforeValidator(lambda found: str(found) if type(found) in (int, float) else found),
@@ -96,6 +102,9 @@ class CollectionTable(Table):
     clock_limit_s: int = Field(
         60, ge=5, le=3600, description="seconds a meter's clock may be off, 5 to 3600"
     )
+    clock_set_s: Annotated[int, AfterValidator(_checked_set_s)] = Field(
+        0, description="seconds off from which a meter's clock is set, 10 to 300; 0 for never"
+    )
     grid_minutes: Literal[0, 15, 30, 60] = Field(
         15, description="15, 30 or 60: minutes between two moments of the grid; 0 for no grid"
     )
@@ -151,6 +160,10 @@ class LineTable(Table):
     latency_ms: int = Field(
         0, ge=0, le=5000, description="milliseconds a serial server or radio adds, 0 to 5000"
     )
+    transaction_ids: Literal["echoed", "ignored"] = Field(
+        "echoed",
+        description='"echoed", or "ignored" where a Modbus TCP gateway numbers its answers itself',
+    )
     rs485: Literal["adapter", "kernel"] = Field(
         "adapter", description='who switches the direction: "adapter" (by itself) or "kernel"'
     )
@@ -191,6 +204,9 @@ class MeterTable(Table):
     grid: bool = Field(default=True, description="true, or false to leave it out of the grid")
     max_kw: int | None = Field(
         None, ge=1, le=10_000_000, description="kW that can never be exceeded here, at least 1"
+    )
+    try_gaps: bool = Field(
+        default=False, description="true: reads over unknown registers are tried (Modbus)"
     )
     ct_ratio: RatioText = Field("1", description='a number like 200, or "1000/5"')
     pt_ratio: RatioText = Field("1", description='a number like 100, or "10000/100"')

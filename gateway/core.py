@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway import polled
-from gateway.acquisition.confirm import Confirmation, limits_of
-from gateway.acquisition.polling import Learned, LineTurned, Polling, Reading, Turned, Woke
 from gateway.clock import Clock, ClockState
-from gateway.collector import Collector
 from gateway.config import Config
-from gateway.doubts import Doubts
 from gateway.events import (
     Arrived,
     Crashed,
     Delivered,
+    Doubled,
     Event,
     Heartbeat,
     Job,
@@ -36,22 +32,17 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
-from gateway.grid import Grid
+from gateway.intake import Intake
 from gateway.letters import LOOK_S, Letters, Local
 from gateway.livestate import State
-from gateway.north import contract
 from gateway.north.commands import Judge
 from gateway.north.signatures import Signer
 from gateway.orders import Orders
-from gateway.overview import Overview
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands
 from gateway.store.database import Database
 from gateway.store.faults import DiskFullError, LockedError
-from gateway.store.learned import Learned as Refusals
-from gateway.store.learned import Refused
 from gateway.store.outbox import Outbox
-from gateway.store.readings import Readings
 from gateway.timekeeping import Timekeeper
 from gateway.uplink import SOFTWARE, LinkDoor, Uplink, lane_states
 
@@ -68,8 +59,6 @@ FLOOR_S = 600.0
 FLOOR = "time floor"
 """The stored Unix time that has probably passed."""
 DAY_S = 86_400.0
-REFUSED_S = 30 * DAY_S
-"""A meter is asked again what it refused so long ago: it may have been replaced."""
 COMMANDS_S = 400 * DAY_S
 """Commands that move no money are forgotten so long after they came."""
 
@@ -103,25 +92,22 @@ class Core:
         now, wall = clock.monotonic(), clock.now()
         self._time = Timekeeper(clock, float(database.meta(FLOOR) or 0.0))
 
-        self._refusals = Refusals(database)
-        recent = [one for one in self._refusals.refused() if wall - one.at < REFUSED_S]
-        known = [(refused.meter, refused.key) for refused in recent]
-        self._polling = Polling(config.meters, known, random.random)
-        self._overview = Overview(config, now)
         self._outbox = Outbox(database, clock.now)
         name = config.gateway.name
         state = self._judged
         self._recorder = Recorder(database, self._outbox, name, config.store, clock.now, state)
         self._commands = Commands(database)
+        self._intake = Intake(
+            config, database, self._recorder, self._time, self._submit, random, now, wall
+        )
         self._begin_to_talk(connect, random, local or Local())
-        self._begin_to_collect(random)
         self._prepaid = self._begin_to_charge(local.signer if local else None)
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
             POLL: self._poll,
-            COLLECT: self._collector.tick,
-            GRID: self._grid.tick,
+            COLLECT: self._intake.collector.tick,
+            GRID: self._intake.grid.tick,
             LETTERS: self._read_letters,
             MONEY: self._prepaid.tick if self._prepaid else lambda _now, _wall: math.inf,
             FLUSH: lambda now, _wall: self._flush(now),
@@ -150,27 +136,13 @@ class Core:
             Judge(self._config.gateway.name, self._config.keys),
             commands,
             outbox,
-            self._polling,
+            self._intake.polling,
             recorder,
             self._uplink.delivery,
             self._submit,
         )
         box = local.letterbox
         self._letters = Letters(box, self._orders, recorder, clock.monotonic()) if box else None
-
-    def _begin_to_collect(self, random: Random) -> None:
-        meters = self._config.meters
-        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in meters})
-        parts = (self._polling, self._recorder, self._submit)
-        self._doubts = Doubts(confirmation, *parts)
-        parts_and_state = (*parts, self._judged)
-        self._grid = Grid(
-            self._config, self._database, *parts_and_state, confirmation, random.random
-        )
-        stored = Readings(self._database)
-        self._collector = Collector(
-            self._config, stored, *parts_and_state, self._grid, random.random
-        )
 
     def _begin_to_charge(self, signer: Signer | None) -> "Prepaid | None":
         """Open the rooms of money, where balances are kept here."""
@@ -182,7 +154,9 @@ class Core:
         money = Prepaid(
             self._config, self._config.prepayment, database, recorder, wall, self._judged, signer
         )
-        self._orders.cashier = self._collector.money = money
+        self._orders.cashier = money
+        self._intake.charge(money)
+        money.inspect(self._intake.polling, self._submit)
         return money
 
     # --- what happens ---------------------------------------------------------------------------
@@ -193,12 +167,12 @@ class Core:
         self._judge_clock(now, wall)
         match event:
             case JobDone():
-                self._job_done(self._time.corrected(event, now, wall), now, wall)
-            case Overheard():
-                self._polling.overheard(event.meter, now)
+                self._job_done(event, now, wall)
+            case Overheard() | Doubled():
+                self._intake.heard(event, now)
                 self._due[POLL] = now
             case PortChanged():
-                self._port_changed(event)
+                self._intake.port_changed(event)
             case Heartbeat():
                 self._heartbeats[event.line] = event.at
             case LinkUp() | LinkDown() | Delivered():
@@ -222,9 +196,9 @@ class Core:
         return min(self._due.values())
 
     def _poll(self, now: float, wall: float) -> float:
-        for line, job in self._polling.due(now, wall):
+        for line, job in self._intake.polling.due(now, wall):
             self._submit(line, job)
-        return self._polling.next_due(now, wall)
+        return self._intake.polling.next_due(now, wall)
 
     def _read_letters(self, now: float, wall: float) -> float:
         if self._letters is None:
@@ -276,55 +250,13 @@ class Core:
         self._lines[line](job)
 
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
-        found = self._polling.done(event, now)
-        self._overview.job(event, now)
-        if self._collector.asked(event):
-            self._collector.done(event, found, now, wall)
-            self._due[COLLECT] = now
-            found = [one for one in found if not isinstance(one, Reading)]
-        elif self._grid.asked(event):
-            self._grid.done(event, now, wall)
-            self._due[GRID] = now
-            found = [one for one in found if not isinstance(one, Reading)]
-        found, suspect = self._doubts.settle(found, now, wall)
-        for one in found:
-            match one:
-                case Reading():
-                    self._reading(one, suspect.get(id(one)))
-                case Learned(meter, key, reason):
-                    log.info("meter refuses an item", meter=meter, item=key, reason=reason)
-                    refused = Refused(meter, key, reason, wall)
-                    self._recorder.later(partial(self._refusals.add, refused))
-                case Turned(meter, line, silent, reason):
-                    code: contract.EventCode = "comm_lost" if silent else "comm_restored"
-                    self._recorder.event(code, meter=meter, line=line, detail=reason)
-                case Woke(meter):
-                    self._collector.woke(meter, now)
-                    self._grid.woke(meter, now)
-                    self._due[COLLECT] = self._due[GRID] = now
-                case LineTurned(line, fault, reason):
-                    code = "line_fault" if fault else "line_restored"
-                    self._recorder.event(code, line=line, detail=reason)
+        found = self._intake.done(event, now, wall)
         self._due[POLL] = now
+        if self._intake.stirred:
+            self._intake.stirred = False
+            self._due |= dict.fromkeys((COLLECT, GRID, MONEY), now)
         if self._orders.done(event, found, wall):
             self._due[FLUSH] = now
-
-    def _reading(self, reading: Reading, suspect: tuple[str, ...] | None) -> None:
-        self._overview.values(reading.meter, reading.values)
-        if self._prepaid:
-            self._prepaid.seen(reading.meter, reading.values, reading.taken_at)
-        worth = self._time.worth(reading.taken_at)
-        grid = self._grid.serve(reading, suspect or ())
-        self._recorder.reading(polled.message(reading, worth, suspect, grid))
-
-    def _port_changed(self, event: PortChanged) -> None:
-        self._overview.port(event)
-        if event.up:
-            log.info("line is up", line=event.line)
-            self._recorder.event("line_up", line=event.line)
-        else:
-            log.error("line is down", line=event.line, reason=event.reason)
-            self._recorder.event("line_down", line=event.line, detail=event.reason)
 
     # --- the head-end ---------------------------------------------------------------------------
 
@@ -375,6 +307,7 @@ class Core:
             self._recorder.event("clock_changed", detail=f"from {turn.was} to {turn.now}")
 
     def _state(self, now: float, wall: float) -> State:
+        intake, polling = self._intake, self._intake.polling
         return State(
             gateway=self._config.gateway.name,
             software=SOFTWARE,
@@ -386,9 +319,9 @@ class Core:
             messages_stored=self._recorder.stored,
             messages_delivered=self._uplink.delivered + self._orders.settled,
             readings_dropped=self._recorder.dropped,
-            meters=self._overview.meters(self._polling.health, self._polling.refused),
-            lines=self._overview.lines(now),
-            collection=self._collector.look(),
+            meters=intake.overview.meters(polling.health, polling.refused),
+            lines=intake.overview.lines(now),
+            collection=intake.collector.look(),
             link=self._uplink.state,
             lanes=lane_states(self._outbox.marks()),
         )

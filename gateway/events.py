@@ -1,10 +1,12 @@
 """What travels between the threads.  All of it immutable, so nothing needs a lock.
 
-To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``Overheard``, ``PortChanged``
-and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and ``Arrived`` from the
-MQTT connection; ``Crashed`` from any thread that ended by an error nobody expected.
+To a line goes a ``Job``.  Into the core's inbox come ``JobDone``, ``Overheard``, ``Doubled``,
+``PortChanged`` and ``Heartbeat`` from the lines; ``LinkUp``, ``LinkDown``, ``Delivered`` and
+``Arrived`` from the MQTT connection; ``Crashed`` from any thread that ended by an error nobody
+expected.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -40,6 +42,16 @@ class PortSettings:
     def character_s(self) -> float:
         """How long one character takes on the wire, in seconds."""
         return (9 + (self.parity != "N") + self.stop_bits) / self.baud
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A request that tells the time, so it is made at the moment it is sent."""
+
+    address: str
+    make: Callable[[float], Request]
+    """Of the Unix time at which it is heard.  Raises RequestError where it must not be sent then.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +100,7 @@ LONG_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one request of a job."""
+    """What came of one request of a job.  Without reply and fault: it was sent, nobody answers."""
 
     request: Request
     reply: Reply | None = None
@@ -97,7 +109,7 @@ class Outcome:
     permanent: bool = False
     """A refusal for good: asking this meter again is pointless."""
     taken_at: float = 0.0
-    """Unix time when the reply was complete; 0 without a reply."""
+    """Unix time when the reply was complete, or the request nobody answers; 0 with a fault."""
     round_trip_s: float = 0.0
     """From the end of our request to the first byte of the reply."""
     tries: int = 0
@@ -124,6 +136,14 @@ class JobDone:
 @dataclass(frozen=True, slots=True)
 class Overheard:
     """A meter that did not answer its last request has shown a sign of life since."""
+
+    line: str
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubled:
+    """Two meters answer at the address of this one.  Told each time there is a sign of it."""
 
     line: str
     meter: str
@@ -204,6 +224,7 @@ class Crashed:
 Event = (
     JobDone
     | Overheard
+    | Doubled
     | PortChanged
     | Heartbeat
     | LinkUp

@@ -144,6 +144,8 @@ class Overview:
 
 def _reason(health: Health) -> str:
     """Why the meter is not read; empty while it answers."""
+    if health.doubled_at is not None:
+        return "two meters answer at its address"
     if not health.failures:
         return ""
     return f"line fault: {health.reason}" if health.line_fault else health.reason

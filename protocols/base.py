@@ -64,6 +64,8 @@ class Stray(StrEnum):
     ECHO = "echo"  # our own request, given back by the converter
     FOREIGN = "foreign"  # another meter's frame, or another master's
     LATE = "late"  # the right meter, but the answer to an earlier request
+    NUMBER = "number"  # the answer, but for its transaction number (Modbus TCP)
+    GARBLED = "garbled"  # the answer, but for its damaged data: two speak at once, or noise
     DAMAGED = "damaged"  # frame-like bytes with a wrong checksum
 
 
@@ -116,7 +118,7 @@ class Codec(Protocol[R]):
         ...
 
     def reply_size(self, request: R) -> int:
-        """The most bytes a reply to ``request`` can have, for its deadline."""
+        """The most bytes a reply to ``request`` can have, for its deadline; 0: nobody answers."""
         ...
 
     def follow_up(self, request: R, reply: Reply) -> R | None:

@@ -221,13 +221,23 @@ def search(
             kept = min(kept, start)
             continue
         frame = parse_frame(buffer[start:end])
-        found = judge(frame) if frame else Stray.DAMAGED
+        found = judge(frame) if frame else _damage(buffer[start:end], judge)
         if isinstance(found, Reply):
             return found, end
         if kept == len(buffer):
             # A damaged frame may have swallowed the start of the good one: give up one byte only.
             return found, end if frame else start + 1
     return None, kept
+
+
+def _damage(raw: bytes, judge: Callable[[Frame], Reply | Stray]) -> Stray:
+    """Whether the answer is damaged in its data alone, so that one sees what it answers."""
+    data = bytes((b - DATA_OFFSET) & 0xFF for b in raw[HEADER_SIZE:-2])
+    try:
+        found = judge(Frame(raw[6:0:-1].hex().upper(), raw[8], data))
+    except RefusedError:
+        return Stray.DAMAGED
+    return Stray.GARBLED if isinstance(found, Reply) and data else Stray.DAMAGED
 
 
 def reply_size(request: Request) -> int:

@@ -75,6 +75,7 @@ from protocols.modbus_requests import (
 )
 from protocols.modbus_wire import (
     FRAME_BYTES_MAX,
+    LATE_NUMBERS,
     REFUSED,
     crc16,
     dlt645_size,
@@ -375,6 +376,8 @@ class TcpCodec(_Codec):
         if tail[:size] == search.sent:
             return Stray.ECHO, size
         age = (search.number - int.from_bytes(tail[:2], "big")) & 0xFFFF
+        if age >= LATE_NUMBERS and any(tail[2:].startswith(a.head[2:]) for a in search.awaited):
+            return Stray.NUMBER, size
         late = tail[6] == search.request.unit if age == 0 else age < 0x8000
         return Stray.LATE if late else Stray.FOREIGN, size
 

@@ -16,6 +16,8 @@ REFUSED: Final = 0x80
 FRAME_BYTES_MAX: Final = 267
 """The longest frame on a line: DL/T 645's 12 bytes around 255 of data; Modbus RTU ends at 256,
 Modbus TCP at 260."""
+LATE_NUMBERS: Final = 256
+"""An answer to an exchange so long ago is not late: whoever sent it does its own numbering."""
 
 _REFUSABLE: Final = (1, 2, 3, 4, 5, 6, 8, 15, 16, 23, 43)
 

@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
-from protocols import dlt645, dlt645_1997, dlt645_load_curve, modbus
+from protocols import dlt645, dlt645_1997, dlt645_control, dlt645_load_curve, modbus
 from protocols.base import Codec, RequestError
-from protocols.exchanges import CurveExchange, Exchange, ItemSource, RegisterSource
+from protocols.exchanges import (
+    CurveExchange,
+    Exchange,
+    ItemSource,
+    RegisterExchange,
+    RegisterSource,
+)
 from protocols.identify import Sign
 from protocols.planner import (
     DIALECT_1997,
@@ -23,6 +29,7 @@ from protocols.planner import (
     Timing,
     plan_items,
     plan_registers,
+    plan_trial,
 )
 from protocols.relay import Relay
 
@@ -136,11 +143,14 @@ class Profile(ABC):
             raise RequestError(problem)
         if unknown := self.unknown(points):
             raise RequestError(f"{self.model} has no point {', '.join(unknown)}; see {self.name}")
-        timing = Timing(
+        timing = self._timing(character_s, turnaround_s)
+        return self._exchanges(address, tuple(dict.fromkeys(points)), refused, timing)
+
+    def _timing(self, character_s: float | None, turnaround_s: float | None = None) -> Timing:
+        return Timing(
             self.line.character_s if character_s is None else character_s,
             self._delay_s + self.line.guard_ms / 1000 if turnaround_s is None else turnaround_s,
         )
-        return self._exchanges(address, tuple(dict.fromkeys(points)), refused, timing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +222,10 @@ class Dlt645Profile(Profile):
             request = dlt645_load_curve.read_from(padded, group, at, count)
         return CurveExchange(request, tuple(self.sources[point].meaning for point in points))
 
+    def broadcast_time(self, now: datetime) -> dlt645.Request | dlt645_1997.Request:
+        """Tell all meters on a line that it is ``now``, local time (广播校时)."""
+        return dlt645_control.broadcast_time(now)
+
     def _exchanges(
         self, address: str, points: Sequence[str], refused: AbstractSet[str], timing: Timing
     ) -> tuple[Exchange, ...]:
@@ -246,6 +260,10 @@ class OldDlt645Profile(Dlt645Profile):
         return dlt645_1997
 
     plan_curve = Profile.plan_curve
+
+    def broadcast_time(self, now: datetime) -> dlt645.Request | dlt645_1997.Request:
+        """The same in the older frames."""
+        return dlt645_1997.broadcast_time(now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,3 +300,14 @@ class ModbusProfile(Profile):
     ) -> tuple[Exchange, ...]:
         wanted = [self.sources[point] for point in points]
         return plan_registers(int(address), wanted, refused, timing, self.layout)
+
+    def trial(
+        self,
+        address: str,
+        points: Sequence[str],
+        refused: AbstractSet[str],
+        character_s: float | None = None,
+    ) -> tuple[RegisterExchange, tuple[RegisterExchange, ...]] | None:
+        """A read over unknown registers that would save time, and those it would replace."""
+        wanted = [self.sources[point] for point in dict.fromkeys(points)]
+        return plan_trial(int(address), wanted, refused, self._timing(character_s), self.layout)

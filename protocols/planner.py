@@ -4,16 +4,17 @@ DL/T 645: items of one block are read by the block where that is faster than one
 registers side by side, or with a gap between them that the profile says is readable, are read
 together while that is faster than another exchange; no value is ever split.
 
-What a meter refused is given as keys (see protocols/exchanges.py).  A refused block is read item by
-item; a refused range of registers is cut, at the gap nearest its middle or in its middle, until
-only what is really refused is left out; ranges that hold none of it grow together again.
+What a meter refused is given as keys (see protocols/exchanges.py); with ``AGREED`` in front, what
+it was found to read rightly over registers that the profile does not know.  A refused block is read
+item by item; a refused range of registers is cut, at the gap nearest its middle or in its middle,
+until only what is really refused is left out; ranges that hold none of it grow together again.
 
 Source: the frame lengths of DL/T 645-2007 §5.2 and MODBUS over Serial Line 1.02 §2.5.1.
 """
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocols import dlt645, dlt645_1997, dlt645_1997_items, modbus
 from protocols.dlt645_items import Item, find
@@ -24,6 +25,9 @@ from protocols.exchanges import (
     RegisterSource,
     register_spans,
 )
+
+AGREED = "agreed "
+"""In front of a key: this read over unknown registers gave the same as single reads."""
 
 _READ_645_BYTES = 2 * (4 + 12)
 """Request and reply of an item without identifier and value: wake-up bytes, frame."""
@@ -148,18 +152,45 @@ def plan_registers(
     exchanges = []
     for function in sorted({source.function for source in wanted}):
         spans = register_spans(refused, function)
+        agreed = (key.removeprefix(AGREED) for key in refused if key.startswith(AGREED))
+        near = replace(layout, readable=(*layout.readable, *register_spans(agreed, function)))
         sources = sorted(
             (source for source in wanted if source.function == function),
             key=lambda source: source.register,
         )
         # A refusal of what lies within a value is a refusal of the value.
         sources = [s for s in sources if not any(_inside(span, s.span) for span in spans)]
-        for segment in _segments(sources, spans, timing, layout):
+        for segment in _segments(sources, spans, timing, near):
             for part in _without_refused(segment, spans):
                 reach = _reach(part)
                 request = modbus.Request(unit, function, reach.start, len(reach))
                 exchanges.append(RegisterExchange(request, tuple(part)))
     return tuple(exchanges)
+
+
+def plan_trial(
+    unit: int,
+    wanted: Sequence[RegisterSource],
+    refused: AbstractSet[str],
+    timing: Timing,
+    layout: Layout,
+) -> tuple[RegisterExchange, tuple[RegisterExchange, ...]] | None:
+    """A read over gaps of which nothing is known that would save time, and those it would replace.
+
+    None if there is none.
+    """
+    plan = plan_registers(unit, wanted, refused, timing, layout)
+    anywhere = replace(layout, readable=(range(0x10000),))
+    for merged in plan_registers(unit, wanted, refused, timing, anywhere):
+        function, reach = merged.request.function, _reach(merged.sources)
+        parts = tuple(
+            each
+            for each in plan
+            if each.request.function == function and _inside(_reach(each.sources), reach)
+        )
+        if len(parts) > 1:
+            return merged, parts
+    return None
 
 
 def _segments(

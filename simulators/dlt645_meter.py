@@ -3,12 +3,13 @@
     11H  read: single items and blocks; 91H, or B1H with more to follow, or D1H "no such data"
     12H  the rest of a long answer, frame by frame
     13H  what is your address, asked of AAAAAAAAAAAA
+    08H  broadcast time: obeyed once a day and within five minutes, in silence
 
     1CH  the relay (simulators/dlt645_switch.py); 9CH, or DCH with the reason
 
 Addresses may be shortened: high pairs of AA are anybody's.  Everything else that would change the
-meter (14H to 1BH) is refused for lack of a password, other functions for "other"; broadcasts are
-heard in silence.
+meter (14H to 1BH) is refused for lack of a password, other functions for "other"; other
+broadcasts are heard in silence.
 
 Not supported: DL/T 645-1997, security (03H).
 """
@@ -17,7 +18,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from protocols.dlt645 import Frame, encode_frame, find_frame
+from protocols.dlt645 import BROADCAST, BROADCAST_TIME, Frame, encode_frame, find_frame
 from protocols.relay import ControlRelay
 from simulators.dlt645_memory import Absent, Memory
 from simulators.dlt645_switch import STANDARD_RELAY, STATUS, Switch
@@ -59,7 +60,7 @@ class Quirks:
     """Identifiers that it calls "no such data", though the standard has them."""
     switched_by: ControlRelay = STANDARD_RELAY
     """What its model's file says of the relay: password and codes."""
-    prepays: str = "money"
+    prepays: str = "none"
     """What it says that it counts down by itself: one of ``KINDS``."""
 
 
@@ -82,6 +83,7 @@ class DLT645Meter(Meter):
         relay: SimRelay | None = None,
     ) -> None:
         super().__init__(address, settings, find_frame, delay_s, clock)
+        self._household = household
         self._memory = Memory(household, address, number or address, quirks.absent)
         self.relay = relay or SimRelay()
         self._memory.facts[STATUS] = KINDS.index(quirks.prepays) << 8
@@ -97,6 +99,8 @@ class DLT645Meter(Meter):
 
     def reply(self, request: Frame, now: float) -> bytes | None:
         """Its answer to a frame; None if the frame is no request to this meter."""
+        if (request.address, request.control) == (BROADCAST, BROADCAST_TIME):
+            self.take_time(request.data, self._household.local(now))
         if request.control & DONE or not self._meant(request.address):
             return None
         self._called = request.address

@@ -3,17 +3,18 @@
     01H  read: single items, blocks and sets of blocks; 81H, A1H with more to follow, or C1H
     02H  the next part of a long answer, which the meter counts for itself
     03H  the last frame again
+    08H  broadcast time: obeyed once a day and within five minutes, in silence
 
 Energies, demands of the current month, momentary values, clock and number of a simulated customer.
 Addresses may be shortened: high pairs of AA are anybody's.  Writing (04H) is refused for lack of a
-password; broadcasts are heard in silence.
+password; other broadcasts are heard in silence.
 
 Not supported: last months, events, load profiles; these identifiers are "no such data".
 """
 
 import re
 
-from protocols.dlt645 import Frame, encode_frame, find_frame
+from protocols.dlt645 import BROADCAST, BROADCAST_TIME, Frame, encode_frame, find_frame
 from protocols.dlt645_1997 import FOLLOW_UP, READ, READ_AGAIN, WRITE
 from protocols.dlt645_1997_items import SEPARATOR, blocks, find
 from protocols.dlt645_items import Item
@@ -56,6 +57,8 @@ class OldDLT645Meter(Meter):
 
     def reply(self, request: Frame, now: float) -> bytes | None:
         """Its answer to a frame; None if the frame is no request to this meter."""
+        if (request.address, request.control) == (BROADCAST, BROADCAST_TIME):
+            self.take_time(request.data, self._household.local(now))
         if request.control & DONE or not self._meant(request.address):
             return None
         function, data = request.control, request.data

@@ -8,7 +8,8 @@ kinds.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 from simulators.relay import SimRelay
@@ -47,6 +48,9 @@ SET_AT = 1_767_225_600.0
 RIGHT = MeterClock()
 
 
+TIME_STEP_MAX_S = 300
+"""A broadcast time that is further off than this is ignored.  Source: DL/T 645-2007, 08H."""
+
 Find = Callable[[bytes], tuple[Any, int]]
 """Finds the first request of one protocol in what was heard: the request, or None, and how many
 bytes are done with.  Meters of one protocol share it, so a line looks once for all of them."""
@@ -74,6 +78,8 @@ class Meter(ABC):
         """What cuts its customer off; None if it has none."""
         self.before: list[SimRelay] = []
         """Breakers in front of it that cut its customer off, too."""
+        self._set_on: date | None = None
+        """The day on which it obeyed a broadcast time."""
 
     def hears(self, baud: int | None, parity: str | None) -> bool:
         """Whether a request sent like this is more than noise to it; None: nobody can tell."""
@@ -94,6 +100,20 @@ class Meter(ABC):
             relay.advance(now)
         if self.relay:
             self.relay.advance(now)
+
+    def take_time(self, data: bytes, local: datetime) -> None:
+        """Set the clock, which shows ``local``, to a broadcast time: ss mm hh DD MM YY in BCD.
+
+        Obeyed once a day, and only where the step is no more than five minutes.
+        """
+        try:
+            told = datetime.strptime(data[::-1].hex(), "%y%m%d%H%M%S").replace(tzinfo=local.tzinfo)
+        except ValueError:
+            return
+        step_s = (told - local).total_seconds()
+        if abs(step_s) <= TIME_STEP_MAX_S and self._set_on != local.date():
+            self._set_on = local.date()
+            self.clock = replace(self.clock, offset_s=self.clock.offset_s + step_s)
 
     @abstractmethod
     def reply(self, request: Any, now: float) -> bytes | None:

@@ -18,6 +18,8 @@ from protocols.base import RefusedError, Reply, RequestError, Stray
 WALL = 1_767_225_600.0
 SLOW = PortSettings(2400, "E", 1)
 FAST = PortSettings(9600, "N", 1)
+UNANSWERED = 255
+"""An item that is told to all meters, and answered by none."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Toy:
             raise RequestError(f"item {request.item} is above 255")
         return sealed(bytes([0x3F, request.meter, request.item, request.seq]))
 
-    def reply_size(self, request: Ask) -> int:  # noqa: ARG002
-        return 64
+    def reply_size(self, request: Ask) -> int:
+        return 0 if request.item == UNANSWERED else 64
 
     def follow_up(self, request: Ask, reply: Reply) -> Ask | None:
         if not reply.more:
@@ -195,7 +197,8 @@ class World:
         ask = Ask(*act.data[1:4])
         self.sent.append((self.now, task.job.meter, ask))
         end = self.now + len(act.data) * act.settings.character_s
-        for delay_s, data in self.behaviour.get(ask.meter, honest)(ask):
+        usual = silent if ask.item == UNANSWERED else honest
+        for delay_s, data in self.behaviour.get(ask.meter, usual)(ask):
             self.at(end + delay_s, data)
 
     @property

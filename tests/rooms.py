@@ -186,7 +186,7 @@ class Gateway:
 
     def _take(self, line: str, job: Job) -> None:
         assert job.requests, "a line refuses a job that asks nothing"
-        beside = job.id in self.core._polling._asked
+        beside = job.id in self.core._intake.polling._asked
         (self._beside if beside else self.jobs).append((line, job))
 
     def _connect(self, will: bytes) -> NotingLink:

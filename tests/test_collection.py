@@ -15,11 +15,12 @@ YESTERDAY = date(2025, 12, 31)
 DAY_S = 86_400.0
 METER = load(SHIPPED / "dlt645-2007-single-phase.toml")
 MODBUS = load(SHIPPED / "eastron-sdm630.toml")
+OLD = load(SHIPPED / "dlt645-1997-single-phase.toml")
 
 
 def meter(asset: str, line: str = "east") -> MeterConfig:
     modbus = asset.startswith("X")
-    profile = MODBUS if modbus else METER
+    profile = MODBUS if modbus else OLD if asset.startswith("O") else METER
     return MeterConfig(
         asset=asset,
         line=line,
@@ -171,3 +172,14 @@ def test_meters_without_freezes_are_not_due() -> None:
 
     assert rig.collection.meters == ("A1",)
     assert {ask.meter for ask in rig.all_good()} == {"A1"}
+
+
+def test_a_meter_without_freezes_is_asked_for_its_clock_alone() -> None:
+    rig = Rig("O1")
+
+    (ask,) = rig.due()
+    assert (ask.clock, ask.day) == (True, None)
+    assert [exchange.key for exchange in ask.exchanges] == ["C010", "C011"]
+    rig.good(ask)
+    assert rig.due() == []
+    assert rig.collection.meters == ()

@@ -152,7 +152,7 @@ def test_silence_outages_and_power_cuts_lose_no_day(tmp_path: Path, seed: int) -
 def test_after_a_start_every_meter_is_read_before_anything_twice_or_of_the_past(
     tmp_path: Path,
 ) -> None:
-    world = World(tmp_path, seed=2, meters=12, lines=1, grid="")
+    world = World(tmp_path, seed=2, meters=12, lines=1, collection="")
     requests: list[tuple[str, str]] = []
     for asset, meter in freezing(world).items():
         honest = meter.meter.reply

@@ -375,6 +375,14 @@ def test_any_value_anywhere_gives_a_configuration_or_a_named_error(data: st.Data
         assert found.problems
 
 
+def test_only_modbus_tcp_has_transaction_numbers(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    text = path.read_text()
+    path.write_text(text.replace(':7001"', ':7001"\ntransaction_ids = "ignored"'))
+    (problem,) = problems(path)
+    assert problem.startswith("line[1].transaction_ids: found 'ignored': only Modbus TCP")
+
+
 def test_the_kernel_switches_serial_devices_only(tmp_path: Path) -> None:
     path = write_config(tmp_path)
     text = path.read_text()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.acquisition.trials import Verdict
 from gateway.core import FLOOR, FLOOR_S, HEARTBEAT_MAX_AGE_S
 from gateway.events import Crashed, Fault, Heartbeat, PortChanged
 from gateway.store.commands import Commands
@@ -13,7 +14,7 @@ from gateway.store.faults import DiskFullError, LockedError, StoreIOError
 from gateway.store.learned import Learned, Refused
 from gateway.store.outbox import Lane
 from gateway.timekeeping import JUDGED_EVERY_S
-from tests.rooms import Gateway, done, good, missed, read_command, refusal, write_config
+from tests.rooms import MODBUS, Gateway, done, good, missed, read_command, refusal, write_config
 from tests.world import START, SimClock
 
 HOUR_S = 3600.0
@@ -344,3 +345,21 @@ def test_an_io_error_ends_the_process_unacknowledged(
 
     assert gateway.link.acknowledged == []
     assert gateway.jobs == []
+
+
+def test_what_a_trial_over_unknown_registers_showed_survives_a_restart(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    sdm = 'profile = "eastron-sdm630"'
+    # Two registers with unknown ones between them: this meter shows 0 everywhere, which is unsure.
+    wanted = '\npoints = ["thd_current_l3", "thd_voltage_avg"]\ntry_gaps = true'
+    path.write_text(path.read_text().replace(sdm, sdm + wanted))
+    gateway = Gateway(path)
+    for _ in range(12):
+        gateway.run(60)
+        gateway.answer()
+    gateway.run(10)
+
+    learned = [one for one in gateway.core._intake._refusals.refused() if one.meter == MODBUS]
+    assert [one.reason for one in learned] == [Verdict.UNSURE.value]
+    gateway.restart()
+    assert gateway.core._intake.polling.trial(MODBUS) is None

@@ -30,6 +30,8 @@ GOOD: Counts = {Sound.SHORT: 500, Sound.LONG: 500}
         ({**GOOD, Stray.LATE: 200}, "answers come after their time"),
         ({**GOOD, Sound.IDLE: 5000}, "bytes are heard while nobody is asked"),
         ({**GOOD, Stray.ECHO: 1000}, ""),
+        ({Fault.SILENT: 50, Stray.NUMBER: 50}, "all answers come with other transaction numbers"),
+        ({**GOOD, Stray.NUMBER: 50}, ""),
     ],
 )
 def test_a_sign_has_its_sentence(counts: Counts, begins: str) -> None:

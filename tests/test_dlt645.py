@@ -75,8 +75,19 @@ def test_a_damaged_frame_gives_up_one_byte_only() -> None:
     damaged = bytearray(ANSWER)
     damaged[-2] ^= 1
 
-    assert decode(bytes(damaged), ENERGY) == (Stray.DAMAGED, 5)
-    assert listen(bytes(damaged) + ANSWER, ENERGY) == (GOOD, [Stray.DAMAGED])
+    assert decode(bytes(damaged), ENERGY) == (Stray.GARBLED, 5)
+    assert listen(bytes(damaged) + ANSWER, ENERGY) == (GOOD, [Stray.GARBLED])
+
+
+@pytest.mark.parametrize(
+    ("at", "kind"),
+    [(5, Stray.DAMAGED), (12, Stray.DAMAGED), (14, Stray.DAMAGED), (18, Stray.GARBLED)],
+)
+def test_an_answer_with_a_good_head_and_damaged_data_is_told_apart(at: int, kind: Stray) -> None:
+    damaged = bytearray(ANSWER)
+    damaged[at] ^= 1
+
+    assert decode(bytes(damaged), ENERGY)[0] is kind
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def homes(count: int = 2, **more: Any) -> Area:
 
 
 def test_a_gateway_in_order_serves_the_grid_by_its_polls(tmp_path: Path) -> None:
-    world = World(tmp_path, 1, area=homes(), grid=GRID)
+    world = World(tmp_path, 1, area=homes(), collection=GRID)
     before = asked(world)
     world.run(MIDNIGHT + 60)
 
@@ -86,7 +86,7 @@ def test_a_gateway_in_order_serves_the_grid_by_its_polls(tmp_path: Path) -> None
 def test_silence_outages_and_power_cuts_leave_no_gap_and_repeat_nothing(
     tmp_path: Path, seed: int
 ) -> None:
-    world = World(tmp_path, seed, area=homes(3), grid=GRID)
+    world = World(tmp_path, seed, area=homes(3), collection=GRID)
     rng = random.Random(seed)
     silent = world.area.meters["H1"].meter
     world.later(rng.uniform(HOUR_S, 3 * HOUR_S), partial(setattr, silent, "silent", True))
@@ -126,7 +126,7 @@ def test_the_days_completeness_counts_the_grid(tmp_path: Path) -> None:
         PROFILES,
         "two",
     )
-    world = World(tmp_path, 1, area=area, grid=GRID)
+    world = World(tmp_path, 1, area=area, collection=GRID)
     world.run(4 * HOUR_S)
     modbus = world.area.meters["X"].meter
     modbus.silent = True
@@ -150,7 +150,7 @@ def test_the_days_completeness_counts_the_grid(tmp_path: Path) -> None:
 
 
 def test_a_meter_without_a_load_curve_is_remembered(tmp_path: Path) -> None:
-    world = World(tmp_path, 1, area=homes(1, load_curve=False), grid=GRID)
+    world = World(tmp_path, 1, area=homes(1, load_curve=False), collection=GRID)
     counted = asked(world)
     world.run(HOUR_S + 60)
     assert counted["H0", "06040002"] == 1
@@ -190,7 +190,7 @@ def test_two_registers_in_two_frames_are_one_reading(tmp_path: Path) -> None:
         PROFILES,
         "three-phase",
     )
-    world = World(tmp_path, 1, area=area, grid=GRID)
+    world = World(tmp_path, 1, area=area, collection=GRID)
     world.run(HOUR_S + 60)
 
     found = moments(world, "T0")
@@ -203,7 +203,9 @@ def test_two_registers_in_two_frames_are_one_reading(tmp_path: Path) -> None:
 
 def test_registers_that_are_not_polled_are_asked_for_on_the_quarter(tmp_path: Path) -> None:
     points = {"dlt645-2007-single-phase": ["voltage_l1n", "current_l1"]}
-    world = World(tmp_path, 1, area=homes(), period_s=420, points=points, grid="grid_minutes = 30")
+    world = World(
+        tmp_path, 1, area=homes(), period_s=420, points=points, collection="grid_minutes = 30"
+    )
     world.run(4 * HOUR_S + 60)
 
     for asset in ("H0", "H1"):
@@ -215,7 +217,7 @@ def test_registers_that_are_not_polled_are_asked_for_on_the_quarter(tmp_path: Pa
 
 
 def test_a_load_curve_by_a_wrong_clock_says_so(tmp_path: Path) -> None:
-    world = World(tmp_path, 1, area=homes(1), grid=GRID)
+    world = World(tmp_path, 1, area=homes(1), collection=GRID)
     shift(world.area.meters["H0"], lambda: 600.0)
     world.run(2 * HOUR_S)
 
@@ -227,7 +229,7 @@ def test_a_load_curve_by_a_wrong_clock_says_so(tmp_path: Path) -> None:
 
 
 def test_a_curve_that_does_not_fit_is_read_twice_and_marked(tmp_path: Path) -> None:
-    world = World(tmp_path, 1, area=homes(1), grid=GRID)
+    world = World(tmp_path, 1, area=homes(1), collection=GRID)
     meter = world.area.meters["H0"]
     lies = {"2025-12-31 09:00": 3, "2025-12-31 15:00": 1}
     """Moments, and how often they are told wrongly."""
@@ -260,7 +262,7 @@ def test_a_curve_that_does_not_fit_is_read_twice_and_marked(tmp_path: Path) -> N
 
 
 def test_nothing_is_a_moment_while_nobody_knows_the_time(tmp_path: Path) -> None:
-    world = World(tmp_path, 1, area=homes(1), grid=GRID)
+    world = World(tmp_path, 1, area=homes(1), collection=GRID)
     world.power_cut()
     world.clock.synced = False
     world.clock.step(-20 * 365 * DAY_S)
@@ -273,4 +275,24 @@ def test_nothing_is_a_moment_while_nobody_knows_the_time(tmp_path: Path) -> None
     world.run(2 * HOUR_S)
     assert_grid(world, "H0", -32 * HOUR_S, 3 * HOUR_S)
     assert min(moments(world, "H0")) > START - 2 * DAY_S
+    world.stop()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_noisy_line_gives_no_wrong_moment_and_takes_none_away(tmp_path: Path, seed: int) -> None:
+    meters = [
+        {"asset": f"H{n}", "profile": "dlt645-2007-single-phase", "address": f"{n + 1:012}"}
+        for n in range(2)
+    ]
+    # Of the long replies of load curves every second is damaged.
+    line = {"name": "one", "meter": meters, "faults": "bit_errors=3e-4"}
+    area = build_area({"seed": seed, "line": [line]}, PROFILES, "noise")
+    world = World(tmp_path, seed, area=area, collection=GRID)
+    world.run(6 * HOUR_S + 300)
+
+    assert world.states[0]["lines"][0]["faults"]["damaged"] > 2
+    for asset in ("H0", "H1"):
+        assert_grid(world, asset, -32 * HOUR_S, 6 * HOUR_S)
+        assert not any(one.get("suspect") for one in moments(world, asset).values())
+    assert not any(meter["refused"] for meter in world.states[0]["meters"])
     world.stop()

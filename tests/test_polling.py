@@ -1,6 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.acquisition.health import PROBE_SAVED_S, PROBE_SHARE
 from gateway.acquisition.polling import (
@@ -16,6 +19,7 @@ from gateway.acquisition.polling import (
 from gateway.config import load
 from gateway.events import Fault, Job, Outcome, Priority
 from tests.rooms import done, good, missed, refusal, write_config
+from tests.test_collection import meter
 from tests.world import START
 
 HOUR_S = 3600.0
@@ -368,3 +372,34 @@ def test_a_port_that_is_not_there_ends_the_first_round_after_a_minute(rig: Rig) 
     rig.poll("west", Fault.PORT)
     assert rig.polling.first_round(FIRST_ROUND_S - 1.0)
     assert not rig.polling.first_round(FIRST_ROUND_S)
+
+
+@given(
+    periods=st.lists(st.sampled_from([1, 7, 60, 900]), min_size=2, max_size=4),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["good", "missed", "late", "step"]), st.integers(0, 400)),
+        max_size=40,
+    ),
+)
+def test_nobody_is_forgotten_and_nobody_looked_at_too_early(
+    periods: list[int], steps: list[tuple[str, int]]
+) -> None:
+    """What is remembered of when to look again gives what looking at all of them would."""
+    meters = [
+        replace(meter("X1"), asset=f"M{n}", address=str(n + 1), period_s=period)
+        for n, period in enumerate(periods)
+    ]
+    polling = Polling(meters, [], lambda: 0.5)
+    now, wall, waiting = 0.0, START, list[Job]()
+    for what, seconds in steps:
+        waiting += [job for _, job in polling.due(now, wall)]
+        told = polling.next_due(now, wall)
+        expected = min(polling._next(meter, now, wall) for meter in polling._meters.values())
+        assert told == pytest.approx(expected, abs=1e-3)
+        if waiting and what in ("good", "missed"):
+            job = waiting.pop(seconds % len(waiting))
+            say = (lambda r, w=wall: good(r, w)) if what == "good" else missed
+            polling.done(done("east", job, [say(r) for r in job.requests]), now)
+        now, wall = now + seconds / 10, wall + seconds / 10
+        if what == "step":
+            wall += seconds - 200

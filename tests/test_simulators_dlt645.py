@@ -11,9 +11,11 @@ from protocols import dlt645_load_curve as load_curve
 from protocols.base import Quality, RefusedError, Reply
 from protocols.dlt645_items import find
 from simulators.dlt645_meter import DLT645Meter, Quirks
+from simulators.dlt645_old_meter import OldDLT645Meter
 from simulators.household import Household, in_steps
 from simulators.line import Line
 from simulators.load import Kind
+from simulators.meter import MeterClock
 
 NOW = 1_795_320_000.0
 ADDRESS = "000012345678"
@@ -246,3 +248,26 @@ def test_a_load_curve_ends_at_the_present_and_begins_forty_days_ago() -> None:
 def test_a_meter_may_keep_no_load_curve() -> None:
     with pytest.raises(RefusedError, match="no such data"):
         ask(meter(load_curve=False), load_curve.read_newest(ADDRESS, 4))
+
+
+@pytest.mark.parametrize("model", [DLT645Meter, OldDLT645Meter])
+def test_a_broadcast_time_is_obeyed_once_a_day_and_within_five_minutes(
+    model: type[DLT645Meter] | type[OldDLT645Meter],
+) -> None:
+    device = model(ADDRESS, Household("one"), clock=MeterClock(offset_s=200.0))
+
+    def tell(now: float, off_s: float = 0.0, address: str = dlt645.BROADCAST) -> float:
+        """How far the clock is ahead after it was told a time."""
+        local = datetime.fromtimestamp(now + off_s, UTC) + timedelta(hours=8)
+        data = bytes.fromhex(f"{local:%S%M%H%d%m%y}")
+        frame = dlt645.encode_frame(dlt645.Frame(address, dlt645.BROADCAST_TIME, data))
+        device_line = Line([device])
+        assert device_line.hear(frame, now) == []
+        return device.clock.shows(now) - now
+
+    now = float(int(NOW))
+    assert tell(now, off_s=-101) == 200
+    assert tell(now, off_s=501) == 200
+    assert tell(now) == 0
+    assert tell(now + 60, off_s=30) == 0
+    assert tell(now + 86_400, off_s=30) == 30

@@ -28,7 +28,7 @@ LOOK_S = 60.0
 AT_ONCE = {Priority.COLLECTION: 16, Priority.BACKFILL: 4}
 """Jobs of one line that may wait in its queue, by priority; commands need room there too."""
 CLOCK = ("meter_date", "meter_clock")
-"""Read together they are the meter's clock, in every DL/T 645-2007 meter."""
+"""Read together they are the meter's clock, in every DL/T 645 meter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class _Track:
 
 
 class Collection:
-    """All meters that make daily freezes.  Times are monotonic where they are called ``now``."""
+    """All meters with freezes or a clock.  Times are monotonic where they are called ``now``."""
 
     def __init__(
         self,
@@ -88,7 +88,11 @@ class Collection:
         self._zone = zone
         self._backfill_days = backfill_days
         self._jitter = jitter
-        self._meters = {m.asset: _Meter(m) for m in meters if m.profile.freezes}
+        self._meters = {
+            m.asset: _Meter(m)
+            for m in meters
+            if m.profile.freezes or set(CLOCK) <= set(m.profile.points)
+        }
         self._tracks = {
             (meter.config.line, priority): _Track()
             for meter in self._meters.values()
@@ -105,7 +109,7 @@ class Collection:
     @property
     def meters(self) -> tuple[str, ...]:
         """The meters whose freezes are due every day, by asset number."""
-        return tuple(self._meters)
+        return tuple(a for a, meter in self._meters.items() if meter.config.profile.freezes)
 
     def wanted(self, meter: str) -> range:
         """How many days back this meter's freezes are wanted: from 1, yesterday's."""
@@ -210,7 +214,8 @@ class Collection:
     def _ask(self, meter: _Meter, priority: Priority, newest: date, *, trusted: bool) -> Ask | None:
         config = meter.config
         if priority is Priority.COLLECTION:
-            back = None if newest.toordinal() in meter.settled else 1
+            settled = newest.toordinal() in meter.settled
+            back = 1 if config.profile.freezes and not settled else None
             clock = (
                 trusted and meter.clock_day != newest and set(CLOCK) <= set(config.profile.points)
             )

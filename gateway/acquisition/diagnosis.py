@@ -22,7 +22,7 @@ Counts = Mapping[Fault | Sound | Stray, float]
 
 def diagnose(counts: Counts) -> str:
     """The sentence; empty for a line with nothing to say about."""
-    for sign in (_mute, _garbled, _damaged, _strange):
+    for sign in (_numbered, _mute, _garbled, _damaged, _strange):
         if sentence := sign(counts):
             return sentence
     return ""
@@ -34,6 +34,16 @@ def _get(counts: Counts, *kinds: Fault | Sound | Stray) -> float:
 
 def _replies(counts: Counts) -> float:
     return _get(counts, Sound.SHORT, Sound.LONG)
+
+
+def _numbered(counts: Counts) -> str:
+    """Answers of a gateway that does its own numbering."""
+    if _replies(counts) or _get(counts, Stray.NUMBER) < ENOUGH:
+        return ""
+    return (
+        "all answers come with other transaction numbers than our requests: the gateway does its"
+        ' own numbering; write transaction_ids = "ignored" for this line'
+    )
 
 
 def _mute(counts: Counts) -> str:

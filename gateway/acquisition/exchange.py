@@ -14,6 +14,8 @@ from protocols.base import Codec, Reply, Request, Stray
 
 GAP_S = 0.5
 """The longest gap between two bytes of a frame.  Source: DL/T 645-2007, link layer, Tb."""
+ECHO_S = 0.05
+"""After a request that nobody answers, so long its own echo may come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,11 @@ class Manners:
     late_s: float = 1.0
     """How long after its time an answer may still come *and* pass for the answer to another
     request.  0 where replies name what was asked (DL/T 645, Modbus TCP); Modbus RTU's do not."""
+    listen_s: float = 0.0
+    """How long a second meter at the same address may take to answer; 0: nobody listens for it."""
+    reconnect: bool = False
+    """After a missing answer the port is opened anew, so that a late one is lost with the old
+    connection: for Modbus TCP without transaction numbers."""
 
 
 @dataclass(slots=True)
@@ -83,13 +90,13 @@ class Task:
         )
         self._add(outcome)
 
-    def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
-        """The request in hand gets no reply; when there is no hope, nor do those behind it.
+    def sent(self, wall: float) -> None:
+        """The request in hand, which nobody answers, was on the wire at ``wall``."""
+        self._add(Outcome(request=self.request, taken_at=wall, tries=self.tries))
 
-        There is none after the job's time, and none with a meter silent from the first request on.
-        """
-        hopeless = fault is Fault.EXPIRED or (fault is Fault.SILENT and not self.outcomes)
-        for _ in range(len(self.job.requests) - len(self.outcomes) if hopeless else 1):
+    def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
+        """The request in hand gets no reply; when there is no hope, nor do those behind it."""
+        for _ in range(len(self.job.requests) - len(self.outcomes) if self.hopeless(fault) else 1):
             outcome = Outcome(
                 request=self.request,
                 fault=fault,
@@ -98,6 +105,12 @@ class Task:
                 tries=self.tries,
             )
             self._add(outcome)
+
+    def hopeless(self, fault: Fault) -> bool:
+        """Whether nothing more will come: after the job's time, or with a meter that has been
+        silent from the first request on.
+        """
+        return fault is Fault.EXPIRED or (fault is Fault.SILENT and not self.outcomes)
 
     def _add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -145,6 +158,8 @@ class Exchange:
     """When the first byte in ``heard`` came."""
     last_at: float = 0.0
     noise: bytearray = field(default_factory=bytearray)
+    garbled: bool = False
+    """There was an answer whose data alone was damaged."""
     overheard: bytearray = field(default_factory=bytearray)
     """Good frames that were no answer."""
     sounds: Counter[Sound] = field(default_factory=Counter)
@@ -157,6 +172,13 @@ class Exchange:
         self.deadline = self.sent_at + self.timeout_s
         reply_s = manners.codec.reply_size(self.request) * character_s
         self.latest = self.deadline + reply_s + GAP_S
+        if self.unanswered:
+            self.deadline = self.latest = self.sent_at + manners.latency_s + ECHO_S
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether nobody answers: it is over when it is sent."""
+        return self.manners.codec.reply_size(self.request) == 0
 
     @property
     def delay_s(self) -> float:
@@ -191,12 +213,14 @@ class Exchange:
                 return found
             if isinstance(found, Stray):
                 self.task.strays[found] += 1
-            if found is Stray.DAMAGED:
+            damaged = found in (Stray.DAMAGED, Stray.GARBLED)
+            if damaged:
+                self.garbled = self.garbled or found is Stray.GARBLED
                 long = size >= LONG_BYTES
                 self.sounds[Sound.LONG_DAMAGED if long else Sound.SHORT_DAMAGED] += 1
-            if found in (Stray.FOREIGN, Stray.LATE):
+            if found in (Stray.FOREIGN, Stray.LATE, Stray.NUMBER):
                 self.overheard += done
-            if found is None or found is Stray.DAMAGED:
+            if found is None or damaged:
                 self.noise += done
             if used:
                 self.began_at = now

@@ -48,6 +48,8 @@ class Health:
     probe_at: float = 0.0
     pause_s: float = PROBE_FIRST_S
     reason: str = ""
+    doubled_at: float | None = None
+    """When there was last a sign of a second meter at its address."""
 
     def replied(self, wall: float, round_trip_s: float) -> None:
         """A good reply came, complete at ``wall`` (Unix time)."""

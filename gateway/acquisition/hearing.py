@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gateway.acquisition.exchange import Exchange
+from gateway.acquisition.sharing import Sharing
 from gateway.events import LONG_BYTES, Sound
 from protocols.base import RefusedError, Reply, Stray
 
@@ -28,6 +29,7 @@ class Hearing:
         self._owing: dict[str, Exchange] = {}
         """The last exchange of each meter that did not answer it."""
         self._overheard = bytearray()
+        self.sharing = Sharing()
         self.sounds: Counter[Sound] = Counter()
         """Counted since they were last taken."""
 
@@ -36,10 +38,12 @@ class Hearing:
         self.sounds[Sound.IDLE] += len(data)
         self._noise(data)
         self._keep(data)
+        self.sharing.idle(data)
 
-    def over(self, exchange: Exchange, *, answered: bool) -> None:
+    def over(self, exchange: Exchange, now: float, *, answered: bool) -> None:
         """An exchange has ended."""
         meter = exchange.task.job.meter
+        self.sharing.over(exchange, now, answered=answered, owed=meter in self._owing)
         if answered:
             self._owing.pop(meter, None)
         else:
@@ -84,7 +88,7 @@ def _is_from(data: bytes, exchange: Exchange) -> bool:
             found, used = codec.decode(data, request, exchange.number)
         except RefusedError:
             return True
-        if isinstance(found, Reply) or found is Stray.LATE:
+        if isinstance(found, Reply) or found in (Stray.LATE, Stray.NUMBER):
             return True
         if found is None or not used:
             return False

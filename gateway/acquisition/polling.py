@@ -6,59 +6,45 @@ into readings.  It reads no clock, opens no port and writes no row: what is to b
 a restart (a refusal) comes back as a ``Learned`` for the core to store.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
+from gateway.acquisition.found import Found, Learned, Reading, Shared, Woke
 from gateway.acquisition.health import Health
 from gateway.acquisition.line_health import LineHealth, LineTurned, Turned
 from gateway.acquisition.schedule import slot
 from gateway.config import MeterConfig
 from gateway.events import Fault, Job, JobDone, Outcome, Priority
-from protocols.base import Value
-from protocols.exchanges import Exchange
+from protocols.base import Quality, Request
+from protocols.exchanges import Exchange, RegisterExchange
+from protocols.model import ModbusProfile
+from protocols.planner import AGREED
 
 FIRST_ROUND_S = 60.0
 """So long after the start the past waits until every meter was asked for its present once."""
-__all__ = ["POLL_WAITS_S", "Found", "Learned", "LineTurned", "Polling", "Reading", "Turned", "Woke"]
+__all__ = [
+    "POLL_WAITS_S",
+    "Found",
+    "Learned",
+    "LineTurned",
+    "Polling",
+    "Reading",
+    "Shared",
+    "Turned",
+    "Woke",
+]
 
 TRIES = 3
 """How often a request is sent to a meter that answered last."""
+EARLY_S = 0.001
+"""So much earlier than computed a meter is looked at: two clocks are involved, and rounding."""
+SHARED_S = 25 * 3600.0
+"""The values of a meter that shares its address are not believed until so long after the last sign
+of the other: the line listens for it once a day."""
 POLL_WAITS_S = 3600.0
 """A poll waits this long for its turn on a line with more work than time.  Its meter gets no second
 one meanwhile, so all meters of the line have their turn, each as often as the wire allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The values (示值) of one good reply."""
-
-    meter: str
-    address: str
-    line: str
-    taken_at: float
-    """Unix time when the reply was complete."""
-    values: Mapping[str, Value]
-    exchange: Exchange
-    """What was asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A meter refuses this exchange for good: it is not asked again, here or after a restart."""
-
-    meter: str
-    key: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Woke:
-    """A meter answers that did not answer last, or was never heard before."""
-
-    meter: str
-
-
-Found = Reading | Learned | Woke | Turned | LineTurned
 
 
 @dataclass(slots=True)
@@ -76,6 +62,9 @@ class _Meter:
     does not say what it refuses."""
     reserved_s: float = 0.0
     """Line time set aside for the probe that runs."""
+    wake_at: float = -math.inf
+    """Monotonic; before it there is nothing to start unless something happens to the meter.  Saves
+    looking at all meters after each job."""
 
 
 class Polling:
@@ -94,6 +83,8 @@ class Polling:
             on_line.setdefault(meter.config.line, []).append(meter.health)
         self._lines = {name: LineHealth(name, healths, jitter) for name, healths in on_line.items()}
         self._next_id = 1
+        self._offset_s = -math.inf
+        """Of the wall clock to the monotonic one; the grid of the polls stands on the former."""
         self._plans: dict[int, tuple[Exchange, ...]] = {}
         self._asked: set[int] = set()
         self._round_ends_at = float("inf")
@@ -108,7 +99,10 @@ class Polling:
     @property
     def refused(self) -> dict[str, set[str]]:
         """What each meter refused for good, by asset."""
-        return {asset: meter.refused for asset, meter in self._meters.items()}
+        return {
+            asset: {key for key in meter.refused if not key.startswith(AGREED)}
+            for asset, meter in self._meters.items()
+        }
 
     @property
     def health(self) -> list[Health]:
@@ -117,7 +111,15 @@ class Polling:
 
     def due(self, now: float, wall: float) -> list[tuple[str, Job]]:
         """The jobs that are to start now, each with the name of its line."""
-        free = [meter for meter in self._meters.values() if meter.job is None]
+        if abs(wall - now - self._offset_s) > EARLY_S:
+            self._offset_s = wall - now
+            for meter in self._meters.values():
+                meter.wake_at = -math.inf
+        free = [
+            meter
+            for meter in self._meters.values()
+            if meter.job is None and (meter.wake_at - EARLY_S <= now or meter.health.probed)
+        ]
         # The budget for probes may not last for all: who has waited longest goes first.
         free.sort(key=lambda meter: meter.health.probe_at if meter.health.probed else 0.0)
         return [
@@ -139,7 +141,18 @@ class Polling:
 
     def next_due(self, now: float, wall: float) -> float:
         """The monotonic time at which ``due`` has something again; it may be a little early."""
-        return min(self._next(meter, now, wall) for meter in self._meters.values())
+        free = [meter for meter in self._meters.values() if meter.job is None]
+        soonest = math.inf
+        for meter in free:
+            if meter.health.probed:
+                # Another meter's answer may end that, and then it is looked at anew.
+                meter.wake_at = -math.inf
+                soonest = min(soonest, self._next(meter, now, wall))
+                continue
+            if meter.wake_at - EARLY_S <= now:
+                meter.wake_at = self._next(meter, now, wall)
+            soonest = min(soonest, meter.wake_at)
+        return soonest
 
     def read(self, asset: str, points: Iterable[str], not_after: float) -> tuple[str, Job]:
         """A read that somebody waits for, of points that the meter has and does not all refuse.
@@ -162,6 +175,12 @@ class Polling:
         self._asked.add(job.id)
         return meter.config.line, job
 
+    def tell(self, asset: str, request: Request, not_after: float) -> tuple[str, Job]:
+        """A request that all meters hear which are set like this one, and nobody answers."""
+        meter = self._meters[asset]
+        job = self._job_of(meter, (request,), Priority.COMMAND, not_after, tries=1)
+        return meter.config.line, job
+
     def silent(self, asset: str) -> bool:
         """Whether the meter did not answer last, or was never heard; ``Woke`` tells the end."""
         return not self._meters[asset].health.proven
@@ -176,6 +195,26 @@ class Polling:
         if health.failures:
             health.stir(now)
 
+    def doubled(self, asset: str, now: float) -> list[Shared]:
+        """There is a sign of a second meter at this one's address: nothing of it is believed.
+
+        What is to be told: nothing if that is known.
+        """
+        meter = self._meters[asset]
+        known, meter.health.doubled_at = meter.health.doubled_at, now
+        if known is not None:
+            return []
+        return [Shared(asset, meter.config.line, shared=True, address=meter.config.address)]
+
+    def _single(self, meter: _Meter, now: float) -> list[Found]:
+        """Believe a meter again when there was no sign of a second one for long enough."""
+        doubled_at = meter.health.doubled_at
+        if doubled_at is None or now - doubled_at < SHARED_S:
+            return []
+        meter.health.doubled_at = None
+        config = meter.config
+        return [Shared(config.asset, config.line, shared=False, address=config.address)]
+
     def refuses(self, asset: str, points: Iterable[str]) -> bool:
         """Whether the meter refuses all of ``points`` for good."""
         return not self._plan(self._meters[asset], tuple(points))
@@ -184,20 +223,41 @@ class Polling:
         """The meter refused something for good that somebody else had planned."""
         self._meters[asset].refused.add(key)
 
+    def trial(self, asset: str) -> tuple[RegisterExchange, tuple[RegisterExchange, ...]] | None:
+        """A read over unknown registers that would make the poll shorter, and what it replaces."""
+        meter = self._meters[asset]
+        config = meter.config
+        if not isinstance(config.profile, ModbusProfile):
+            return None
+        character_s = config.settings.character_s
+        return config.profile.trial(config.address, config.points, meter.refused, character_s)
+
+    def learn(self, asset: str, key: str, reason: str, *, agreed: bool) -> Learned:
+        """Use a read over unknown registers from now on, or never try it again."""
+        meter = self._meters[asset]
+        key = AGREED + key if agreed else key
+        meter.refused.add(key)
+        self._replan(meter)
+        return Learned(asset, key, reason)
+
     def knows(self, asset: str) -> bool:
         """Whether there is such a meter."""
         return asset in self._meters
 
     def done(self, event: JobDone, now: float) -> list[Found]:
         """What a finished job means."""
+        plan = self._plans.pop(event.job.id, None)
+        if plan is None:  # nobody answers it, so it says nothing about anybody
+            return []
         meter = self._meters[event.job.meter]
+        meter.wake_at = -math.inf
         if meter.job is not None and meter.job.id == event.job.id:
             meter.job = None
         if event.job.priority is Priority.PROBE:
             self._lines[event.line].budget.spend(event.busy_s - meter.reserved_s)
         asset, asked = event.job.meter, event.job.id in self._asked
-        found: list[Found] = []
-        for exchange, outcome in zip(self._plans.pop(event.job.id), event.outcomes, strict=True):
+        found = self._single(meter, now)
+        for exchange, outcome in zip(plan, event.outcomes, strict=True):
             found += self._outcome(meter, exchange, event.line, outcome, asked=asked)
         if asked:
             self._asked.remove(event.job.id)
@@ -253,16 +313,28 @@ class Polling:
         not_after: float,
         tries: int = TRIES,
     ) -> Job:
+        requests = tuple(exchange.request for exchange in plan)
+        job = self._job_of(meter, requests, priority, not_after, tries)
+        self._plans[job.id] = plan
+        return job
+
+    def _job_of(
+        self,
+        meter: _Meter,
+        requests: tuple[Request, ...],
+        priority: Priority,
+        not_after: float,
+        tries: int,
+    ) -> Job:
         job = Job(
             id=self._next_id,
             meter=meter.config.asset,
             priority=priority,
-            requests=tuple(exchange.request for exchange in plan),
+            requests=requests,
             not_after=not_after,
             tries=tries,
         )
         self._next_id += 1
-        self._plans[job.id] = plan
         return job
 
     def _plan(self, meter: _Meter, points: tuple[str, ...]) -> tuple[Exchange, ...]:
@@ -282,6 +354,11 @@ class Polling:
         if got.reply is not None:
             meter.doubted.discard(exchange.key)
             values = exchange.values(got.reply.data, config.ratio)
+            if meter.health.doubled_at is not None:
+                values = {
+                    name: replace(v, amount=None, quality=Quality.INVALID)
+                    for name, v in values.items()
+                }
             taken_at = got.taken_at
             return [Reading(config.asset, config.address, line, taken_at, values, exchange)]
         refused = got.fault is Fault.REFUSED and got.permanent
@@ -318,4 +395,5 @@ class Polling:
     def _ask_again(self, line: str) -> None:
         """The line works again: whoever is on it may have a reading for this slot."""
         for meter in self._meters.values():
-            meter.again = meter.again or meter.config.line == line
+            if meter.config.line == line:
+                meter.again, meter.wake_at = True, -math.inf

@@ -112,11 +112,20 @@ EventCode = Literal[
     "line_up",
     "line_fault",
     "line_restored",
+    "address_shared",
+    "address_restored",
     "clock_changed",
     "clock_offset",
+    "clock_set",
     "reading_suspect",
     "freeze_suspect",
     "reading_kept_out",
+    "meter_prepays",
+    "meter_prepays_no_more",
+    "rates_refused",
+    "rates_differ",
+    "rates_accepted",
+    "rates_unchecked",
     "books_differ",
     "charges_differ",
     "journal_damaged",
@@ -142,7 +151,7 @@ class Event(Message):
     offset_s: Offset | None = Field(
         None,
         description="clock_changed: by how much our clock was set."
-        " clock_offset: how far the meter's clock is ahead.",
+        " clock_offset: how far the meter's clock is ahead; clock_set: after it was set.",
     )
     detail: Sentence = ""
 

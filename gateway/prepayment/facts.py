@@ -194,7 +194,7 @@ class Box:
     """friendly.protected_within(at, restore_lead_s): the reason, empty if there is none."""
     calendar: str = ""
     """Version of the calendar."""
-    mass: tuple[tuple[str, str], ...] = ()
+    mass: tuple[tuple[str, str], ...] = (("R21", "the mass limits were not looked at"),)
     """mass_limits.refuse: rule and reason."""
     drained: bool = False
     """The broker has handed over all it kept, or there was none to ask for long."""

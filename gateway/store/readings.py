@@ -2,7 +2,8 @@
 
 A freeze is stored once per meter and day, only after it was confirmed, and never changed.  Beside
 it stand the days for which there is none and never will be, so that a restart asks for neither
-again; how far each meter's clock was off; and what the head-end was told of each day.
+again; how far each meter's clock was off, and when it was told the time; and what the head-end was
+told of each day.
 
 Rows are kept for ever: some 300 bytes per meter and day.
 """
@@ -94,10 +95,10 @@ class Readings:
             *(freeze.quality, freeze.reason),
             *(None if freeze.offset_s is None else round(freeze.offset_s), freeze.loaded),
         )
-        for point, amount in freeze.values.items() if added else ():
-            self._database.write(
+        if added:
+            self._database.write_all(
                 "insert into freeze_value (meter, day, point, amount) values (?, ?, ?, ?)",
-                *(freeze.meter, day, point, amount),
+                ((freeze.meter, day, point, amount) for point, amount in freeze.values.items()),
             )
 
     def add_gap(self, gap: Gap) -> None:
@@ -124,6 +125,15 @@ class Readings:
             " on conflict (day) do update set settled = excluded.settled",
             *(day.isoformat(), settled),
         )
+
+    def set_time_told(self, whom: str, day: date) -> None:
+        """Note that the time was broadcast to ``whom`` on a local day."""
+        self._database.set_meta(f"time told {whom}", day.isoformat())
+
+    def time_told(self, whom: str) -> date | None:
+        """The last local day on which the time was broadcast to ``whom``."""
+        day = self._database.meta(f"time told {whom}")
+        return date.fromisoformat(day) if day else None
 
     def values(self, meter: str, day: date) -> dict[str, int]:
         """The registers of one freeze; empty if there is none."""
