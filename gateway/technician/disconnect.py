@@ -34,7 +34,7 @@ from gateway.technician.cli import config_option
 from gateway.technician.relay import moment, reason_option
 from gateway.technician.stored import opened
 
-ACTIONS = click.Choice([Action.DISCONNECT, Action.TRIP, Action.SHED])
+ACTIONS = click.Choice([one.value for one in (Action.DISCONNECT, Action.TRIP, Action.SHED)])
 hours_option = click.option(
     "--hours", type=click.IntRange(1, 168), help="Valid for so long from now on; default: 24."
 )
@@ -168,7 +168,7 @@ def request(sender: Sender, number: str, reason: str) -> None:
 @disconnect.command()
 @order
 @click.argument("number", required=False)
-@click.option("--action", type=ACTIONS, default=Action.DISCONNECT, show_default=True)
+@click.option("--action", type=ACTIONS, default=Action.DISCONNECT.value, show_default=True)
 @click.option("--request", help="Id of the order that is meant; of shed it is needed.")
 @click.option("--debt-max", metavar="YUAN", help="It holds for a debt up to this: 100.00.")
 @hours_option
