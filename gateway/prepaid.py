@@ -29,6 +29,7 @@ from gateway.enquiries import Enquiries
 from gateway.events import Job, JobDone
 from gateway.inspection import Inspection
 from gateway.journal_messages import digest_message
+from gateway.midnight import Midnight
 from gateway.mirror import Mirror
 from gateway.north import contract
 from gateway.north import contract_orders as orders
@@ -42,11 +43,13 @@ from gateway.store.accounts import Accounts
 from gateway.store.database import Database
 from gateway.store.journal import Journal
 from gateway.store.meter_facts import MeterFacts
+from gateway.store.readings import Readings
 from gateway.store.refusals import Refusals
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 from gateway.store.verify import verify
 from gateway.store.vouchers import Vouchers
+from gateway.time_tables import TimeTables
 from protocols.base import Quality, Value
 
 LOOK_S = 3600.0
@@ -91,6 +94,7 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._refuse_unchecked = prepayment.refuse_unchecked
         self._meters = {meter.asset: meter for meter in config.meters}
         self._open_rooms(config, prepayment)
         self._loaded: set[tuple[str, date]] = set()
@@ -181,9 +185,9 @@ class Prepaid:
 
     # --- readings -------------------------------------------------------------------------------
 
-    def kept(self, meter: str) -> None:
-        """A freeze of ``meter``, or that there is none, was stored in this transaction."""
-        self.settlement.meter(meter)
+    def kept(self, meter: str, day: date) -> None:
+        """The freeze of a day, or that there is none, was stored in this transaction."""
+        self.settlement.meter(meter, day)
 
     def seen(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
         """Values were polled: whether power is drawn tells a stuck register."""
@@ -203,7 +207,25 @@ class Prepaid:
         """From now on, ask the accounts' meters what has to be known of them."""
         changed = self.settlement.facts_changed
         mirror = Mirror(self.books, self.accounts, self.facts, self._recorder, changed)
-        self._inspection = Inspection(self._meters, polling, submit, self._state, (mirror,))
+        tables = TimeTables(
+            self.books,
+            self.accounts,
+            self.facts,
+            self.settlement.looks.prices,
+            self._recorder,
+            changed,
+            refuse_unchecked=self._refuse_unchecked,
+        )
+        midnight = Midnight(
+            tuple(self._meters.values()),
+            Readings(self._database),
+            self.books,
+            self._recorder,
+            self.kept,
+            self.loaded,
+        )
+        checks = (midnight, mirror, tables)
+        self._inspection = Inspection(self._meters, polling, submit, self._state, checks)
 
     def asked(self, event: JobDone) -> bool:
         """Whether this job was ours: then ``done`` takes it."""

@@ -11,7 +11,7 @@ Used by the core alone.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import cache, partial
@@ -66,6 +66,7 @@ class Settlement:
         self._facts = facts
         self._recorder = recorder
         self._prepaying: frozenset[str] | None = None
+        self._refusal: Callable[[str, date, date], bool] | None = None
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         self._summed: dict[str, tuple[int, bytes, Counter[Ledger]]] = {}
@@ -73,7 +74,7 @@ class Settlement:
         self._stands: dict[str, tuple[bytes, Position]] = {}
         """By account, where its last charge left it, and that charge's hash: if the transaction
         failed that posted it, the journal has no such hash, and the file is read."""
-        recorder.when_undone.append(self.tariffs_changed)
+        recorder.when_undone += [self.tariffs_changed, self.facts_changed]
         limits = {one.asset: possible(one) for one in meters}
         recorder.later(partial(facts.keep_limits, limits))
         self.looks = settle.Books(
@@ -82,6 +83,7 @@ class Settlement:
             # A meter that left the configuration still bears on what it was charged for.
             limits=facts.limits() | limits,
             usual=usual,
+            rates_refused=self._rates_refused,
         )
 
     def tariffs_changed(self) -> None:
@@ -91,7 +93,7 @@ class Settlement:
 
     def facts_changed(self) -> None:
         """Something was found out about a meter: what is known of meters is read again."""
-        self._prepaying = None
+        self._prepaying = self._refusal = None
 
     def prepaying(self) -> frozenset[str]:
         """The meters that count down a balance of their own."""
@@ -105,16 +107,33 @@ class Settlement:
         meters = (one.meter for one in account.meterings if one.until is None and not one.minus)
         return next((meter for meter in meters if meter in self.prepaying()), "")
 
-    def meter(self, meter: str) -> None:
-        """Charge what a new reading of ``meter`` allows."""
+    def meter(self, meter: str, day: date) -> None:
+        """Charge what a new reading of ``meter`` at the end of ``day`` allows.
+
+        One that comes after its days were charged has them derived again: whatever the order in
+        which readings come, the balance is the same (L13).  A closed account is settled for good.
+        """
         for account in self._accounts.of_meter(meter):
-            self.account(account)
+            generation, position = self._stand(account)
+            if day < position.day and self._is_late(account, meter, day):
+                self._rulings.again(account.number, day)
+            self._charge(account, generation, position)
+
+    def _is_late(self, account: Account, meter: str, day: date) -> bool:
+        """Whether a reading of a day that was charged already bears on an account."""
+        counts = any(
+            one.meter == meter and one.since < day < (one.until or date.max)
+            for one in account.meterings
+        )
+        return counts and not account.closed and self._rulings.shown(meter, day) is not None
 
     def account(self, account: Account) -> None:
         """Charge an account as far as its readings go."""
+        self._charge(account, *self._stand(account))
+
+    def _charge(self, account: Account, generation: int, position: Position) -> None:
         if account.mode is Mode.MIRROR or self._rulings.is_again(account.number):
             return
-        generation, position = self._stand(account)
         if account.closed and position.day >= account.closed:
             return
         days = self._ripe(account, position)
@@ -272,6 +291,11 @@ class Settlement:
         if key not in self._priced:
             self._priced[key] = priced(self._known().get(id_, []), day)
         return self._priced[key]
+
+    def _rates_refused(self, meter: str, after: date, to: date) -> bool:
+        if self._refusal is None:
+            self._refusal = rerate.refusal(self._facts.rates_refused())
+        return self._refusal(meter, after, to)
 
     def _known(self) -> Mapping[str, list[Tariff]]:
         if self._versions is None:

@@ -41,7 +41,7 @@ def settlement(*, quick: bool) -> Iterator[Figure]:
                     for one in group:
                         money.readings.add(one)
                         stored = time.perf_counter()
-                        money.prepaid.kept(one.meter)
+                        money.prepaid.kept(one.meter, day)
                         charged_s += time.perf_counter() - stored
                 spent_s += time.perf_counter() - began
         number = money.prepaid.journal.head()[0] - ACCOUNTS
