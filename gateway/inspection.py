@@ -19,7 +19,7 @@ from gateway.config import MeterConfig
 from gateway.events import Job, JobDone, Priority
 from protocols.exchanges import Exchange
 
-LOOK_S = 60.0
+LOOK_S = 30.0
 WITHIN_S = 1800.0
 FIRST_PAUSE_S = 60.0
 LONGEST_PAUSE_S = 3600.0

@@ -92,9 +92,10 @@ class Mirror:
         kind = _kind(values.get(STATE))
         known = self._facts.prepays().get(asset)
         if kind != (known.kind if known else "none") and self._doubts.get(asset) != kind:
+            first = asset not in self._doubts
             self._doubts[asset] = kind
             if answers:
-                return self.begin(meter)
+                return self.begin(meter) if first else None
         self._doubts.pop(asset, None)
         self._read[asset] = wall
         self._recorder.later(partial(self._keep, asset, kind, wall))

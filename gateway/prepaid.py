@@ -29,6 +29,7 @@ from gateway.enquiries import Enquiries
 from gateway.events import Job, JobDone
 from gateway.inspection import Inspection
 from gateway.journal_messages import digest_message
+from gateway.midnight import Midnight
 from gateway.mirror import Mirror
 from gateway.north import contract
 from gateway.north import contract_orders as orders
@@ -42,11 +43,13 @@ from gateway.store.accounts import Accounts
 from gateway.store.database import Database
 from gateway.store.journal import Journal
 from gateway.store.meter_facts import MeterFacts
+from gateway.store.readings import Readings
 from gateway.store.refusals import Refusals
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 from gateway.store.verify import verify
 from gateway.store.vouchers import Vouchers
+from gateway.time_tables import TimeTables
 from protocols.base import Quality, Value
 
 LOOK_S = 3600.0
@@ -91,6 +94,7 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._refuse_unchecked = prepayment.refuse_unchecked
         self._meters = {meter.asset: meter for meter in config.meters}
         self._open_rooms(config, prepayment)
         self._loaded: set[tuple[str, date]] = set()
@@ -139,7 +143,7 @@ class Prepaid:
             prepayment.voucher_keys,
             lambda: self._state() is ClockState.TRUSTED,
         )
-        self._desk = AccountDesk(
+        self.desk = AccountDesk(
             (meter.asset for meter in config.meters),
             prepayment.policies,
             self.books,
@@ -161,7 +165,7 @@ class Prepaid:
 
     def _staff(self) -> dict[str, Teller]:
         """Who carries out which order."""
-        till, desk, asked = self._cashier, self._desk, self._enquiries
+        till, desk, asked = self._cashier, self.desk, self._enquiries
         return {
             "topup": lambda order, _id, _by, _wall: till.top_up(order),
             "topup.reverse": lambda order, _id, _by, wall: till.reverse(order, wall),
@@ -203,7 +207,25 @@ class Prepaid:
         """From now on, ask the accounts' meters what has to be known of them."""
         changed = self.settlement.facts_changed
         mirror = Mirror(self.books, self.accounts, self.facts, self._recorder, changed)
-        self._inspection = Inspection(self._meters, polling, submit, self._state, (mirror,))
+        tables = TimeTables(
+            self.books,
+            self.accounts,
+            self.facts,
+            self.settlement.looks.prices,
+            self._recorder,
+            changed,
+            refuse_unchecked=self._refuse_unchecked,
+        )
+        midnight = Midnight(
+            tuple(self._meters.values()),
+            Readings(self._database),
+            self.books,
+            self._recorder,
+            self.kept,
+            self.loaded,
+        )
+        checks = (midnight, mirror, tables)
+        self._inspection = Inspection(self._meters, polling, submit, self._state, checks)
 
     def asked(self, event: JobDone) -> bool:
         """Whether this job was ours: then ``done`` takes it."""
@@ -306,6 +328,6 @@ class Prepaid:
             self._recorder.later(partial(self._put, order, path.name))
 
     def _put(self, order: orders.TariffPut, file: str) -> None:
-        outcome = self._desk.put_tariff(order, self._wall())
+        outcome = self.desk.put_tariff(order, self._wall())
         if outcome.stage == "refused":
             log.error("tariff not taken", file=file, reason=outcome.reason)

@@ -11,7 +11,7 @@ Used by the core alone.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import cache, partial
@@ -66,6 +66,7 @@ class Settlement:
         self._facts = facts
         self._recorder = recorder
         self._prepaying: frozenset[str] | None = None
+        self._refusal: Callable[[str, date, date], bool] | None = None
         self._versions: dict[str, list[Tariff]] | None = None
         self._priced: dict[tuple[str, date], Priced | None] = {}
         self._summed: dict[str, tuple[int, bytes, Counter[Ledger]]] = {}
@@ -82,6 +83,7 @@ class Settlement:
             # A meter that left the configuration still bears on what it was charged for.
             limits=facts.limits() | limits,
             usual=usual,
+            rates_refused=self._rates_refused,
         )
 
     def tariffs_changed(self) -> None:
@@ -91,7 +93,7 @@ class Settlement:
 
     def facts_changed(self) -> None:
         """Something was found out about a meter: what is known of meters is read again."""
-        self._prepaying = None
+        self._prepaying = self._refusal = None
 
     def prepaying(self) -> frozenset[str]:
         """The meters that count down a balance of their own."""
@@ -289,6 +291,11 @@ class Settlement:
         if key not in self._priced:
             self._priced[key] = priced(self._known().get(id_, []), day)
         return self._priced[key]
+
+    def _rates_refused(self, meter: str, after: date, to: date) -> bool:
+        if self._refusal is None:
+            self._refusal = rerate.refusal(self._facts.rates_refused())
+        return self._refusal(meter, after, to)
 
     def _known(self) -> Mapping[str, list[Tariff]]:
         if self._versions is None:

@@ -178,3 +178,10 @@ def test_what_is_called_usual_by_now_changes_no_charge(money: Money) -> None:
         assert not money.prepaid.settlement.wrong(account, START)
         with money.recorder.commit(0.0, live=False):
             assert money.prepaid.settlement.derive_again(account, day(17)) == 0
+
+
+def test_the_quick_audit_looks_at_the_journal_alone(money: Money) -> None:
+    forge(money, "update freeze_value set amount = amount + 10 where meter = 'M1'")
+    assert audit(money)
+    quick = CliRunner().invoke(main, ["audit", "--quick", "--store", str(money.database.path)])
+    assert (quick.exit_code, quick.output.splitlines()[-1]) == (0, "no differences")

@@ -32,7 +32,7 @@ def rewrite(world: Charged, asset: str, change: Callable[[Frame], Frame]) -> Non
     honest: Callable[[Any, float], bytes | None] = type(meter).reply.__get__(meter)
 
     def reply(request: Any, now: float) -> bytes | None:
-        answer = honest(request, now)
+        answer: bytes | None = honest(request, now)
         if not answer:
             return answer
         frame, _ = find_frame(answer)

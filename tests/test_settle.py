@@ -345,3 +345,15 @@ def test_any_charge_can_be_derived_from_the_one_before(used: list[int]) -> None:
     found = rerate.derived(of, Start(0, begin(of), posted), books(registers, STEPS))
     assert not found.undo
     assert not found.parts
+
+
+def test_a_meter_that_nobody_knows_any_more_is_charged() -> None:
+    shown = totals(5000, 9000)
+    looks = replace(books(shown, FLAT), limits={})
+    parts, _, doubts = advance(account(), begin(account()), days_of(shown), looks)
+    assert [part.used_wh for part in parts] == [4000, 4000]
+    assert not doubts
+    fell = totals(5000, 4990)
+    looks = replace(books(fell, FLAT), limits={})
+    _, _, doubts = advance(account(), begin(account()), days_of(fell), looks)
+    assert [one.odd for one in doubts] == [Odd.NEGATIVE]

@@ -13,7 +13,8 @@ from datetime import date
 
 from gateway.prepayment import drafts
 from gateway.prepayment.account import Account, Contract
-from gateway.prepayment.ledger import Draft, Kind, Span, Transaction
+from gateway.prepayment.forecast import LONG_DAYS, Charged
+from gateway.prepayment.ledger import Draft, Kind, Ledger, Span, Transaction
 from gateway.prepayment.segment import Segment
 from gateway.prepayment.settle import (
     DAY,
@@ -133,6 +134,19 @@ def stand(charge: Transaction) -> Stand:
     after, to = map(date.fromisoformat, found["read"])
     flags = frozenset(Flag(name) for name in found["flags"])
     return Stand(position, found["generation"], (after, to), flags)
+
+
+def costs(newest_first: Iterable[Transaction]) -> list[Charged]:
+    """What the last days of an account cost, newest first; enough of them for a forecast."""
+    found: list[Charged] = []
+    for one in standing(newest_first):
+        after = min(span.after for span in one.draft.spans)
+        to = max(span.to for span in one.draft.spans)
+        prepaid_e4 = sum(p.amount for p in one.draft.postings if p.ledger is Ledger.PREPAID)
+        found.append(Charged(after, to, -prepaid_e4))
+        if (found[0].to - after).days >= LONG_DAYS:
+            break
+    return found
 
 
 def standing(newest_first: Iterable[Transaction]) -> Iterator[Transaction]:

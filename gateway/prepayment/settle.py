@@ -303,10 +303,15 @@ def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _at_flat_rate(used: Mapping[str, int], tariff: Tariff) -> dict[str, int]:
-    """The registers as if everything had been used at the flat rate (平), for the time being."""
+    """The registers as if everything had been used at the flat rate (平), for the time being.
+
+    A tariff without one is priced as the meter counted: too little is not given away for nothing.
+    """
+    flat = tariff.registers.get("flat")
+    if flat is None:
+        return dict(used)
     found = {name: 0 if name.startswith(RATE) else amount for name, amount in used.items()}
-    if flat := tariff.registers.get("flat"):
-        found[f"{TOTAL}_{flat}"] = used.get(TOTAL, 0)
+    found[f"{TOTAL}_{flat}"] = used.get(TOTAL, 0)
     return found
 
 

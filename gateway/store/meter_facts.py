@@ -27,6 +27,20 @@ class Prepays:
         return self.kind in ("energy", "money")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A meter's time tables, compared with the tariffs that they count for."""
+
+    tariffs: str
+    """``id/version`` of each, with its first day if that is to come."""
+    outcome: str
+    """``agrees``; ``differs``, some time ahead; ``refused``, so that its rates do not count;
+    ``unknown`` if the meter does not tell its tables."""
+    reason: str
+    at: float
+    """Unix time."""
+
+
 class MeterFactsReader:
     """The facts as anybody may see them who may read the file."""
 
@@ -65,6 +79,19 @@ class MeterFactsReader:
             found.setdefault(meter, []).append((date.fromisoformat(since), after))
         return found
 
+    def compared(self) -> dict[str, Compared]:
+        """Of each meter the last comparison of its time tables."""
+        rows = self._connection.rows("select meter, tariffs, outcome, reason, at from meter_tables")
+        return {
+            meter: Compared(tariffs=tariffs, outcome=outcome, reason=reason, at=at)
+            for meter, tariffs, outcome, reason, at in rows
+        }
+
+    def tariff_versions(self) -> int:
+        """How many versions of tariffs there are: another number, and one has come."""
+        [count] = self._connection.row("select count(*) from tariff_version") or (0,)
+        return int(count)
+
 
 class MeterFacts(MeterFactsReader):
     """The facts for the daemon.  Changes run in the caller's transaction."""
@@ -97,3 +124,37 @@ class MeterFacts(MeterFactsReader):
                 " values (?, ?, ?, ?)",
                 *(meter, point, amount, at),
             )
+
+    def set_compared(self, meter: str, found: Compared) -> None:
+        """Note a comparison; a former one is replaced."""
+        self._database.write(
+            "insert or replace into meter_tables (meter, tariffs, outcome, reason, at)"
+            " values (?, ?, ?, ?, ?)",
+            *(meter, found.tariffs, found.outcome, found.reason, found.at),
+        )
+
+    def refuse_rates(self, meter: str, since: date, reason: str) -> None:
+        """From ``since`` on the meter's rates do not count, if they do so far."""
+        day = since.isoformat()
+        self._database.write(
+            "update rates_refused set until = null where meter = ? and until > ?", meter, day
+        )
+        self._database.write(
+            "update rates_refused set since = ?2 where meter = ?1 and until is null and since > ?2",
+            *(meter, day),
+        )
+        self._database.write(
+            "insert into rates_refused (meter, since, reason) select ?1, ?2, ?3 where not exists"
+            " (select 1 from rates_refused where meter = ?1 and until is null)",
+            *(meter, day, reason),
+        )
+
+    def accept_rates(self, meter: str, since: date) -> None:
+        """From ``since`` on the meter's rates count again."""
+        day = since.isoformat()
+        self._database.write(
+            "delete from rates_refused where meter = ? and until is null and since >= ?", meter, day
+        )
+        self._database.write(
+            "update rates_refused set until = ? where meter = ? and until is null", day, meter
+        )

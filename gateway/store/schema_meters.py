@@ -48,7 +48,7 @@ METERS = (
     create table meter_tables (
         meter   text primary key,
         tariffs text not null,            -- id/version, each with its first day if that is to come
-        outcome text not null check (outcome in ('agrees', 'differs', 'unknown')),
+        outcome text not null check (outcome in ('agrees', 'differs', 'refused', 'unknown')),
         reason  text not null,
         at      real not null             -- Unix time
     ) strict, without rowid

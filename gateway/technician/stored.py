@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import click
 
 from gateway.config_tables import GatewayTable
+from gateway.store.connection import Connection
 from gateway.store.database import ReadOnly
 from gateway.store.faults import StoreError
+from gateway.store.upgrade import is_older
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 
@@ -25,6 +27,15 @@ def store_options(command: Callable[..., None]) -> Callable[..., None]:
     return config_option(option(command))
 
 
+def refuse_older(file: Connection) -> None:
+    """Raise click.ClickException where the file lacks what this release expects in it."""
+    if is_older(file):
+        raise click.ClickException(
+            f"{file.path}: an older taiqu wrote it, or another program; start the gateway anew,"
+            " which brings it up to date"
+        )
+
+
 @contextlib.contextmanager
 def opened(config: Path, store: Path | None) -> Iterator[tuple[ReadOnly, ZoneInfo]]:
     """The file as it is at one moment, and the time zone of its days.
@@ -38,11 +49,7 @@ def opened(config: Path, store: Path | None) -> Iterator[tuple[ReadOnly, ZoneInf
         store, zone = loaded.store_directory / "taiqu.db", loaded.gateway.timezone
     try:
         with ReadOnly(store) as file, file.snapshot():
-            if not file.rows("select 1 from sqlite_schema where name = 'journal'"):
-                raise click.ClickException(
-                    f"{store}: no journal in it: an older taiqu wrote it, or another program;"
-                    " start the gateway once, which brings it up to date"
-                )
+            refuse_older(file)
             yield file, ZoneInfo(zone)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
