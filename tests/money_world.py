@@ -9,7 +9,6 @@ the head-end's.
 import hashlib
 import json
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,38 +20,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.acquisition.days import end_of
-from gateway.acquisition.polling import Polling
-from gateway.clock import ClockState
-from gateway.config import load
-from gateway.events import Arrived
-from gateway.north.commands import Judge
 from gateway.north.contract import instant
-from gateway.north.delivery import Delivery as Advisor
-from gateway.north.delivery import DeliverySettings
-from gateway.orders import Orders
-from gateway.prepaid import Prepaid
-from gateway.recorder import Recorder
-from gateway.store.commands import Commands
-from gateway.store.connection import Connection
-from gateway.store.database import Database, open_store
-from gateway.store.letterbox import Letter
-from gateway.store.outbox import Lane, Message, Outbox
-from gateway.store.readings import Freeze, Gap, Readings
-from gateway.store.startup import How
+from gateway.prepayment.ledger import Ledger
+from gateway.store.outbox import Lane
+from gateway.store.readings import Freeze, Gap
 from simulators.customers import CAPACITY_WH, Customer, Fate, Reading, customers
 from simulators.seller import Seller
 from simulators.shop import Delivery, Shop
 from tests.money_office import change_tariff, open_account, put, rule, swap
 from tests.money_oracle import Known, Meter, Oracle
-from tests.money_site import (
-    CASH,
-    GATEWAY,
-    KEYS,
-    TARIFFS,
-    VOUCHER_SEED,
-    versions,
-    write_config,
-)
+from tests.money_rooms import Mains, PowerCutError, Rooms
+from tests.money_site import CASH, GATEWAY, TARIFFS, VOUCHER_SEED, versions, write_config
 
 START = date(2025, 12, 31)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -63,10 +41,6 @@ STEP_S = 7.0
 GROUP_MAX = 50
 POLICIES = ("home", "home", "kind")
 ALIKE = ("zhejiang-home-year-steps", "zhejiang-home-year-steps-tou")
-
-
-class PowerCutError(Exception):
-    """The mains are gone."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +56,18 @@ class MoneyWorld:
     """One gateway's money.  ``run`` lets all its days pass."""
 
     def __init__(
-        self, directory: Path, seed: int, *, accounts: int, days: int, writes_per_cut: int
+        self,
+        directory: Path,
+        seed: int,
+        *,
+        accounts: int,
+        days: int,
+        writes_per_cut: int,
+        looks: float = 1.0,
     ) -> None:
+        """``looks`` is the part of the days on which the gateway lives through its night."""
         self.random = random.Random(f"{seed}/world")
-        self.days = days
+        self.days, self._looks = days, looks
         self.customers = customers(seed, accounts, START, days)
         self.versions = versions(START, days)
         self.tariffs = {
@@ -103,9 +85,8 @@ class MoneyWorld:
         self._calendar: defaultdict[date, list[Callable[[], None]]] = defaultdict(list)
         self._readings: defaultdict[date, list[Reading]] = defaultdict(list)
         self._plan()
-        self._writes_per_cut = writes_per_cut
-        self.cuts = self._orders_given = 0
-        self._cut_in = self._draw_cut()
+        self.mains = Mains(self.random, writes_per_cut)
+        self._orders_given = 0
         self.wall = end_of(START, ZONE) + MORNING_S
         self._start()
 
@@ -152,10 +133,11 @@ class MoneyWorld:
         self.random.shuffle(units)
         for unit in units:
             self._do(unit)
-        self._do(self._tick)
-        # By now nothing is waited for any more.
-        self.wall += 7 * 3600
-        self._do(self._tick)
+        if self.random.random() < self._looks or day >= START + self.days * DAY:
+            self._do(self._tick)
+            # By now nothing is waited for any more.
+            self.wall += 7 * 3600
+            self._do(self._tick)
 
     def _end(self) -> None:
         """What is still on its way arrives; then the last readings are charged."""
@@ -181,84 +163,29 @@ class MoneyWorld:
             try:
                 unit()
             except PowerCutError:
-                self.cuts += 1
-                self._power_cut()
+                self.mains.fail(self.rooms)
                 self._start()
             else:
                 return
 
     def _start(self) -> None:
         """Build everything from the files."""
-        config = load(self.path)
-        assert config.prepayment
-        directory = config.store_directory
-        directory.mkdir(parents=True, exist_ok=True)
-        wall, state = lambda: self.wall, lambda: ClockState.TRUSTED
-        self.database: Database = open_store(
-            directory / "taiqu.db", wall, self.random.randbytes, ballast_bytes=0
-        )
-        assert self.database.started.how in (How.CONTINUED, How.FRESH)
-        self.outbox = Outbox(self.database, wall)
-        self.recorder = Recorder(self.database, self.outbox, GATEWAY, config.store, wall, state)
-        self.readings = Readings(self.database)
-        self.prepaid = Prepaid(
-            config, config.prepayment, self.database, self.recorder, wall, state, None
-        )
-        assert self.prepaid.sound
-        delivery: Advisor[Message] = Advisor(DeliverySettings(brokers=("mqtt://one",)), self.random)
-        self.orders = Orders(
-            Judge(GATEWAY, KEYS),
-            Commands(self.database),
-            self.outbox,
-            Polling((), (), self.random.random),
-            self.recorder,
-            delivery,
-            lambda _line, _job: None,
-        )
-        self.orders.cashier = self.prepaid
-        for name in ("write", "write_all"):
-            setattr(self.database, name, self._may_fail(getattr(self.database, name)))
-
-    def _may_fail(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*of: Any) -> Any:
-            self._cut_in -= 1
-            if self._cut_in <= 0:
-                self._cut_in = self._draw_cut()
-                self._take_image()
-                raise PowerCutError
-            return write(*of)
-
-        return wrapped
-
-    def _draw_cut(self) -> int:
-        return self.random.randint(1, 2 * self._writes_per_cut)
-
-    def _take_image(self) -> None:
-        """What the disk holds at this instant, in the middle of a transaction."""
-        directory = self.database.path.parent
-        image = directory.with_name("image")
-        shutil.copytree(directory, image, ignore=shutil.ignore_patterns("*-shm", "*.lock"))
-
-    def _power_cut(self) -> None:
-        directory = self.database.path.parent
-        with self.database._held.pop_all():
-            Connection.close(self.database)
-        shutil.rmtree(directory)
-        directory.with_name("image").rename(directory)
+        self.rooms = Rooms(self.path, lambda: self.wall, self.random)
+        self.mains.feed(self.rooms)
 
     # --- what happens -----------------------------------------------------------------------------
 
     def _keep(self, readings: Sequence[Reading]) -> None:
-        with self.recorder.commit(self.wall, live=False):
+        with self.rooms.recorder.commit(self.wall, live=False):
             for one in readings:
                 if one.fate is Fate.SILENT:
                     continue
                 if one.fate is Fate.ABSENT:
                     gap = Gap(meter=one.meter, day=one.day, kind="absent", reason="", at=self.wall)
-                    self.readings.add_gap(gap)
+                    self.rooms.readings.add_gap(gap)
                 else:
-                    self.readings.add(self._freeze(one))
-                self.prepaid.kept(one.meter, one.day)
+                    self.rooms.readings.add(self._freeze(one))
+                self.rooms.prepaid.kept(one.meter, one.day)
 
     def _freeze(self, one: Reading) -> Freeze:
         return Freeze(
@@ -277,15 +204,14 @@ class MoneyWorld:
         now, due = self.wall, self.wall
         while due <= now + 1.5:
             now = due
-            due = self.prepaid.tick(now, self.wall)
-            assert self.recorder.flush(now, live=False)
+            due = self.rooms.prepaid.tick(now, self.wall)
+            assert self.rooms.recorder.flush(now, live=False)
 
     def _deliver(self, one: Delivery) -> None:
-        if not one.typed:
-            self._arrive(one.payload)
-            return
-        letter = Letter(id=one.command, who="technician", what=one.payload, posted=self.wall)
-        self.orders.letter(letter, self.wall, self.wall, trusted=True, live=False)
+        if one.typed:
+            self.rooms.post(one.command, one.payload)
+        else:
+            self.rooms.arrive(one.payload)
 
     def _order(self, seller: Seller, body: Mapping[str, Any]) -> None:
         """An order of the office arrives, and must be carried out."""
@@ -293,37 +219,33 @@ class MoneyWorld:
         id_ = f"{seller.key}-{self._orders_given}"
         times = instant(self.wall), instant(self.wall + 86_400)
         payload = json.dumps(seller.order(GATEWAY, id_, *times, body)).encode()
-        self._do(partial(self._arrive, payload))
-        result = Commands(self.database).results(id_)[-1]
+        self._do(lambda: self.rooms.arrive(payload))
+        result = self.rooms.commands.results(id_)[-1]
         assert result.stage == "confirmed", (body, result)
 
     def _change_tariff(self, customer: Customer) -> None:
         """He chooses time of use, or no longer; the limits of the year's steps are the same."""
         tariffs = self.tariffs[customer.number]
         if tariffs[-1][1] in ALIKE:
-            account = self.prepaid.accounts.current(customer.number)
+            account = self.rooms.prepaid.accounts.current(customer.number)
             assert account
             since = datetime.fromtimestamp(self.wall, ZONE).date()
             tariffs.append((since, self.random.choice(ALIKE)))
             self._order(*change_tariff(customer, account.version, *tariffs[-1]))
-
-    def _arrive(self, payload: bytes) -> None:
-        event = Arrived(1, 1, f"taiqu/v1/{GATEWAY}/commands", payload, False)
-        self.orders.arrived(event, self.wall, self.wall, trusted=True, live=False)
 
     # --- judging ----------------------------------------------------------------------------------
 
     def drain(self) -> int:
         """Send the head-end all there is, some of it twice; returns how many messages."""
         count = 0
-        while messages := self.outbox.pending(Lane.URGENT, 500):
+        while messages := self.rooms.outbox.pending(Lane.URGENT, 500):
             count += len(messages)
             for message in messages:
                 self.shop.take(message.body)
                 if self.random.random() < 0.02:
                     self.shop.take(self.random.choice(messages[: messages.index(message) + 1]).body)
-            with self.database.transaction():
-                self.outbox.acknowledge(messages)
+            with self.rooms.database.transaction():
+                self.rooms.outbox.acknowledge(messages)
         return count
 
     def oracle(self) -> dict[str, Held]:
@@ -342,9 +264,19 @@ class MoneyWorld:
             for one in self.customers
         }
 
+    def worth_e4(self) -> dict[str, int]:
+        """What each account has, whichever ledger it stands in."""
+        journal, found = self.rooms.prepaid.journal, {}
+        for one in self.customers:
+            ledgers = journal.balances(one.number)
+            money_e4 = ledgers[Ledger.PREPAID] + ledgers[Ledger.DEBT] + ledgers[Ledger.EMERGENCY]
+            # What came before the account was opened.
+            found[one.number] = money_e4 + journal.part(Ledger.SUSPENSE, one.number)
+        return found
+
     @property
     def digest(self) -> str:
         """Of the whole journal and of every balance."""
-        number, head = self.prepaid.journal.head()
-        balances = sorted(self.prepaid.journal.all_balances().items())
+        number, head = self.rooms.prepaid.journal.head()
+        balances = sorted(self.rooms.prepaid.journal.all_balances().items())
         return hashlib.sha256(f"{number} {head.hex()} {balances}".encode()).hexdigest()
