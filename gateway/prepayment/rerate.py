@@ -217,8 +217,9 @@ def derived(account: Account, start: Start, books: Books) -> Rerated:
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
     limits = {
-        meter: replace(ANY_METER, capacity_wh=one.capacity_wh)
-        for meter, one in books.limits.items()
+        one.meter: replace(ANY_METER, capacity_wh=books.limits[one.meter].capacity_wh)
+        for one in account.meterings
+        if one.meter in books.limits
     }
     looks = replace(books, confirmed=sure, usual=ANYTHING, limits=limits)
     return rerate(account, start, days, looks)
