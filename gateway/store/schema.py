@@ -14,6 +14,7 @@ from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
+from gateway.store.schema_switching import RECORDS, SWITCHING
 
 migrations = Migrations("taiqu")
 
@@ -220,6 +221,13 @@ def m005_accounts(db: Database) -> None:
 def m006_settlement(db: Database) -> None:
     """What a reading is worth, what was kept out, what has to be derived again."""
     for statement in SETTLEMENT:
+        db.execute(statement)
+
+
+@migrations()
+def m008_switching(db: Database) -> None:
+    """What relays and disconnections have come to; the record of switching, append only."""
+    for statement in SWITCHING + RECORDS:
         db.execute(statement)
 
 
