@@ -49,9 +49,10 @@ tools:
 	    "install them with: sudo apt-get install$$missing"; \
 	fi
 
-# The message contract as JSON Schema and AsyncAPI, from the models.
+# The message contract as JSON Schema and AsyncAPI, from the models; the diagrams of switching.
 docs: .venv/ready
 	$(BIN)/taiqu contract --directory docs
+	$(BIN)/python -m gateway.prepayment.diagrams > docs/switching.md
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

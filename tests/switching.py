@@ -62,6 +62,7 @@ FACTS = Facts(
         clock_trusted=True,
         protected="",
         calendar="2026-1",
+        mass=(),
         drained=True,
         stopped=False,
         journal_sound=True,

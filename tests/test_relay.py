@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,11 +25,9 @@ from gateway.prepayment.relay_table import (
     Do,
     Signal,
     State,
-    diagram,
 )
 from tests.switching import DAY, HOUR, NOW
 
-PAGE = Path(__file__).parent.parent / "docs" / "switching.md"
 TIMES = Times()
 CLOSED = Relay(meter="A1", since=NOW)
 
@@ -302,10 +299,6 @@ def test_a_restore_is_never_given_up(signals: list[tuple[Signal, int]]) -> None:
 def test_the_table_is_whole() -> None:
     assert MOVES.keys() == ENTRY.keys() == set(State)
     assert all(to is not state for state, row in MOVES.items() for to in row.values())
-
-
-def test_the_diagram_in_the_docs_is_the_table() -> None:
-    assert f"```mermaid\n{diagram()}\n```" in PAGE.read_text()
 
 
 def test_a_damaged_relay_is_refused() -> None:

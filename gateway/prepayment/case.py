@@ -93,7 +93,7 @@ class Effect:
 
     do: Do
     at: float = 0.0
-    """Of a last call: when the cut is due."""
+    """Of a last call: when the cut is due.  Of an approval: from when on it is needed."""
     reason: str = ""
 
 
@@ -109,6 +109,8 @@ class Case:
     state: State = State.WATCH
     round: int = 0
     """Goes up each time it leaves ``watch``: the proof of an older notice is worth nothing."""
+    requested_by: str = ""
+    """Key id of who asked for it; empty: the gateway's own rules did."""
     since: float = 0.0
     """When the state was entered, Unix time, as all times here."""
     owed_since: float | None = None

@@ -12,6 +12,9 @@ An account that no rule allows to cut (regimes.py) never leaves ``watch``.
 
 The relay's side (lost replies, read-back, restores) stands in relay.py; its results come back here
 as signals.
+
+Not supported: cutting accounts that pay by bill (``Mode.POSTPAY``); what they paid is not known
+here.
 """
 
 from dataclasses import replace
@@ -66,7 +69,10 @@ def step(
     elif row.state is State.WATCH:
         after = replace(after, round=case.round + 1, ended="")
     said = reason or signal.value
-    return after, [Effect(do, after.trip_at if do is Do.LAST_CALL else 0.0, said) for do in row.do]
+    at = {Do.LAST_CALL: after.trip_at, Do.ASK_APPROVAL: now}
+    if rules and after.notice_at is not None:
+        at[Do.ASK_APPROVAL] = max(now, after.notice_at + rules.lead_s[case.class_])
+    return after, [Effect(do, at.get(do, 0.0), said) for do in row.do]
 
 
 def tick(case: Case, now: float, regimes: Regimes) -> Signal | None:
@@ -162,13 +168,16 @@ def due_of(
     case: Case,
     regimes: Regimes,
     *,
-    requested_by: str = "",
     approved: tuple[Approval, ...] = (),
     unprotected_at: float | None = None,
     valid_until: float | None = None,
 ) -> Due:
-    """The legal steps of a case, for the preflight."""
+    """The legal steps of a case, for the preflight.
+
+    ``valid_until`` is that of an order; a case of the gateway's own runs out by its rules.
+    """
     rules = regimes.find(case.regime, case.class_)
+    own = case.trip_at + rules.valid_s if rules else None
     return Due(
         lead_s=rules.lead_s[case.class_] if rules else None,
         last_call_s=rules.last_call_s if rules else 0,
@@ -177,10 +186,10 @@ def due_of(
         notice_written_at=case.notice_written_at,
         notice_at=case.notice_at,
         last_call_at=case.last_call_at,
-        requested_by=requested_by,
+        requested_by=case.requested_by,
         approved=approved,
         unprotected_at=unprotected_at,
-        valid_until=valid_until,
+        valid_until=valid_until if valid_until is not None else own,
     )
 
 

@@ -91,6 +91,10 @@ class Money:
     """Charges in it that are provisional or estimated; they do not count."""
     emergency_left_e4: int = 0
     """Emergency credit that was not drawn yet."""
+    emergency_owed_e4: int = 0
+    """Emergency credit to be repaid by the next top-up."""
+    debt_e4: int = 0
+    """Old debt that takes its share of each top-up."""
     limit_e4: int
     """The balance from which on disconnection is due (``Policy.limit_e4``)."""
     journal: int
@@ -190,7 +194,7 @@ class Box:
     """friendly.protected_within(at, restore_lead_s): the reason, empty if there is none."""
     calendar: str = ""
     """Version of the calendar."""
-    mass: tuple[tuple[str, str], ...] = ()
+    mass: tuple[tuple[str, str], ...] = (("R21", "the mass limits were not looked at"),)
     """mass_limits.refuse: rule and reason."""
     drained: bool = False
     """The broker has handed over all it kept, or there was none to ask for long."""

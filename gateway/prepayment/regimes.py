@@ -38,6 +38,8 @@ class Rules:
     last_call_s: int = 1800
     delay_s: int = 600
     """A random delay of up to this much is added to each cut."""
+    valid_s: int = HOUR_S
+    """A cut that could not be sent this long after its time is scheduled anew."""
     renew_s: int = 6 * HOUR_S
     """A notice whose delivery is not proven is served again after this."""
     last_call_renew_s: int = 600

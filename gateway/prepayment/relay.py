@@ -14,6 +14,9 @@ called, it goes on.  A relay that somebody else opened is *held*: only a person 
 A relay that conducts while it says open is not tripped again until a person has repaired it; but
 who has paid is restored all the same, since whatever conducts there may be gone tomorrow.
 
+A command that still waits for the line is dropped when ``state`` is not its own any more
+(``trip_sent``, ``restore_sent``), and a reply is told only if it answers the last command.
+
 A relay is data, stored after each step.  After a restart or a power return ``START`` comes first:
 what is wanted but not proven is read before anything is switched.
 
@@ -43,6 +46,8 @@ from gateway.prepayment.relay_table import (
 
 PAUSES_S = (2, 5, 15, 30, 60, 120, 300, 900)
 """Between the tries of a restore; the last goes on for ever."""
+CALLED = (State.UNKNOWN, State.WELD_OR_BYPASS, State.TRIP_FAILED)
+"""A person was called when these were entered."""
 TRIES_MAX = 3
 """Of a trip, and of reading a status; of a restore before a person is called."""
 
@@ -145,6 +150,8 @@ def step(
         doing += [Do.REPORT, Do.WORK_ORDER]
     if state is State.STUCK_OPEN and relay.fault == state:
         doing = [Do.WAIT]  # a person was called already
+    if relay.state in CALLED and Do.WORK_ORDER in doing:
+        doing.remove(Do.WORK_ORDER)
     return after, [_effect(do, after, signal, now, times) for do in doing]
 
 
