@@ -59,8 +59,8 @@ def test_what_is_kept_is_found_after_a_restart(tmp_path: Path) -> None:
             regime=Regime.STATUTORY,
             class_=Class.VULNERABLE,
             state=State.DUE,
+            requested_by="chen",
         ),
-        requested="chen",
         limit_e4=-50_000,
         worsened_at=4.5,
     )

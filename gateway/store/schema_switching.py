@@ -28,7 +28,6 @@ SWITCHING = (
         account     text    primary key,
         state       text    not null,      -- gateway/prepayment/case.py: State
         since       real    not null,      -- Unix time
-        requested   text    not null,      -- who asked for it; empty: the rules did
         command     text    not null,      -- the order that waits for it; empty: none
         limit_e4    integer not null,      -- the limit it was judged by last, 1/10,000 yuan
         worsened_at real,                  -- Unix time when the limit was lowered last

@@ -40,9 +40,8 @@ class KeptCase:
     """A case, and what was judged with it."""
 
     case: Case
-    requested: str = ""
-    """Key id of who asked for it; empty: the gateway's own rules did."""
     command: str = ""
+    """The order that waits for it; empty: none."""
     limit_e4: int = 0
     worsened_at: float | None = None
 
@@ -177,18 +176,17 @@ class SwitchingReader:
 
     def _cases(self, where: str, *parameters: object) -> list[KeptCase]:
         rows = self._connection.rows(
-            f"select body, requested, command, limit_e4, worsened_at from disconnection {where}",  # noqa: S608
+            f"select body, command, limit_e4, worsened_at from disconnection {where}",  # noqa: S608
             *parameters,
         )
         return [
             KeptCase(
                 case=cases.from_json(body),
-                requested=requested,
                 command=command,
                 limit_e4=limit_e4,
                 worsened_at=worsened_at,
             )
-            for body, requested, command, limit_e4, worsened_at in rows
+            for body, command, limit_e4, worsened_at in rows
         ]
 
 
@@ -214,9 +212,9 @@ class Switching(SwitchingReader):
         """Note what a case has come to."""
         case = kept.case
         self._database.write(
-            "insert or replace into disconnection (account, state, since, requested, command,"
-            " limit_e4, worsened_at, body) values (?, ?, ?, ?, ?, ?, ?, ?)",
-            *(case.account, case.state, case.since, kept.requested, kept.command),
+            "insert or replace into disconnection (account, state, since, command, limit_e4,"
+            " worsened_at, body) values (?, ?, ?, ?, ?, ?, ?)",
+            *(case.account, case.state, case.since, kept.command),
             *(kept.limit_e4, kept.worsened_at, cases.to_json(case)),
         )
 
