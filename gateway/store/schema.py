@@ -12,6 +12,7 @@ from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
+from gateway.store.schema_approvals import APPROVALS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
 from gateway.store.schema_switching import RECORDS, SWITCHING
@@ -221,6 +222,13 @@ def m005_accounts(db: Database) -> None:
 def m006_settlement(db: Database) -> None:
     """What a reading is worth, what was kept out, what has to be derived again."""
     for statement in SETTLEMENT:
+        db.execute(statement)
+
+
+@migrations()
+def m007_switching_orders(db: Database) -> None:
+    """Who asked for a cut and who agreed, notices served, calendars, stops, the dry run."""
+    for statement in APPROVALS:
         db.execute(statement)
 
 
