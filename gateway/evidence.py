@@ -12,7 +12,7 @@ from datetime import date
 
 from gateway.acquisition.days import end_of
 from gateway.books import Books
-from gateway.clearance import Clearance
+from gateway.clearance import Clearance, subject_of
 from gateway.clock import ClockState
 from gateway.config import MeterConfig
 from gateway.config_switching import Switching as Settings
@@ -132,7 +132,7 @@ class Evidence:
             purpose=order.purpose,
             account=Standing.of(account),
             money=self._known(account, self.money(account, policy, kept), wall, today),
-            due=self._due(account, kept.case, order),
+            due=self._due(account, kept.case, wall, order),
             meter=self._at_meter(relay, found, wall),
             box=self._box(wall),
             margins=self._settings.margins,
@@ -174,13 +174,14 @@ class Evidence:
             doubts.append("energy without a price")
         return doubts
 
-    def _due(self, account: Account, case: Case, order: Order) -> Due:
+    def _due(self, account: Account, case: Case, wall: float, order: Order) -> Due:
         clearance = self._rooms.clearance
         requested_by = order.requested_by or case.requested_by
+        subject = subject_of(account, order.purpose, order.request, requested_by)
         return due_of(
-            case,
+            replace(case, requested_by=requested_by),
             self._settings.regimes,
-            approved=clearance.approvals(account, order.purpose, order.request, requested_by),
+            approved=clearance.approvals(subject, wall),
             unprotected_at=clearance.unprotected_at(account.number),
             valid_until=order.valid_until,
         )
@@ -222,7 +223,7 @@ class Evidence:
             journal_sound=rooms.sound(),
             disk_writable=not rooms.recorder.obstacle,
             replayed=rooms.replayed(),
-            dry_run=settings.dry_run or rooms.clearance.dry_run(),
+            dry_run=rooms.clearance.dry_run(),
         )
 
     def accounts(self) -> int:

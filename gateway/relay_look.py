@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from gateway.acquisition.found import Reading
@@ -22,6 +23,9 @@ from protocols.relay_control import meter_time, relay_points, relay_status
 
 NUMBERS = ("meter_number", "serial_number")
 """Where a meter says which it is; the first that it has."""
+
+CONDUCTS_W = 20
+"""More than this behind an open relay is no noise."""
 
 
 class What(StrEnum):
@@ -68,6 +72,19 @@ _SIGNALS = {
 def seen(found: Look) -> Signal:
     """What the relay's procedure is told of a look."""
     return _SIGNALS[found.status.position]
+
+
+def conducts(before: Look, after: Look) -> bool | None:
+    """Whether current flows through a relay that says open; None: nobody can tell.
+
+    ``before`` is the first look when it was open.
+    """
+    power = after.values.get("power_active")
+    if power is not None and abs(Decimal(power)) > CONDUCTS_W:
+        return True
+    if before.energy is None or after.energy is None:
+        return None
+    return after.energy > before.energy
 
 
 def plan(meter: MeterConfig, what: What, refused: AbstractSet[str]) -> tuple[Exchange, ...]:

@@ -21,7 +21,7 @@ SWITCHING = (
         body      text    not null         -- JSON: gateway/prepayment/relay.py
     ) strict, without rowid
     """,
-    "create index relay_open_work on relay (confirmed) where confirmed = 0",
+    "create index relay_not_closed on relay (state) where state <> 'closed'",
     # How far the disconnection of each account has come.
     """
     create table disconnection (
@@ -41,11 +41,12 @@ SWITCHING = (
         body text not null                 -- JSON: gateway/prepayment/mass_limits.py
     ) strict, without rowid
     """,
-    # A load shedding under way.
+    # Orders under way: a trip, protected supply (保电), a load shedding.
     """
-    create table shedding (
-        id   text primary key,             -- the order's
-        body text not null                 -- JSON
+    create table switching_order (
+        id       text primary key,         -- the command's
+        command  text not null,            -- JSON: the command itself
+        progress text not null             -- JSON: how far it has come
     ) strict, without rowid
     """,
     # Every decision, also those against, with all it was based on (R39).

@@ -88,6 +88,17 @@ class Step:
     data: Seen
 
 
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """An order that is being carried out."""
+
+    id: str
+    """Of the command."""
+    command: str
+    """JSON: the command itself."""
+    progress: Mapping[str, object]
+
+
 class SwitchingReader:
     """Switching as anybody may see it who may read the file."""
 
@@ -102,6 +113,10 @@ class SwitchingReader:
         """Every relay there is."""
         return self._relays("order by meter")
 
+    def relays_not_closed(self) -> list[KeptRelay]:
+        """Those that need looking after."""
+        return self._relays("where state <> 'closed' order by meter")
+
     def case(self, account: str) -> KeptCase | None:
         """The disconnection of one account; None if there never was anything to watch."""
         return next(iter(self._cases("where account = ?", account)), None)
@@ -110,14 +125,36 @@ class SwitchingReader:
         """All of them."""
         return self._cases("order by account")
 
+    def cases_under_way(self) -> list[KeptCase]:
+        """Those that are not merely watched."""
+        return self._cases("where state <> 'watch' order by account")
+
+    def closes_since(self, at: float) -> list[tuple[float, str]]:
+        """The restores sent after a Unix time, as (time, meter)."""
+        return [
+            (sent_at, meter)
+            for sent_at, meter in self._connection.rows(
+                "select at, meter from operation where action in ('close', 'allow_close')"
+                " and at > ? order by number",
+                at,
+            )
+        ]
+
     def mass(self) -> mass_limits.State:
         """What has to be remembered for the limits on many cuts at once."""
         row = self._connection.row("select body from mass_limit where area = ?", AREA)
         return mass_limits.from_json(row[0]) if row else mass_limits.State()
 
-    def sheddings(self) -> dict[str, str]:
-        """The load sheddings under way: JSON by the order's id."""
-        return dict(self._connection.rows("select id, body from shedding order by id"))
+    def orders(self) -> list[Underway]:
+        """The orders under way, in the order of their ids."""
+        rows = self._connection.rows(
+            "select id, command, progress from switching_order order by id"
+        )
+        return [Underway(id_, command, json.loads(progress)) for id_, command, progress in rows]
+
+    def order(self, id_: str) -> Underway | None:
+        """One of them."""
+        return next((one for one in self.orders() if one.id == id_), None)
 
     def operations(self, meter: str, limit: int = 20) -> list[tuple[int, Operation]]:
         """The last commands to a relay, newest first, with their numbers."""
@@ -225,12 +262,17 @@ class Switching(SwitchingReader):
             *(AREA, mass_limits.to_json(state)),
         )
 
-    def set_shedding(self, id_: str, body: str) -> None:
-        """Note how far a load shedding has come; empty: it is over."""
-        if not body:
-            self._database.write("delete from shedding where id = ?", id_)
-            return
-        self._database.write("insert or replace into shedding (id, body) values (?, ?)", id_, body)
+    def set_order(self, underway: Underway) -> None:
+        """Note how far an order has come."""
+        self._database.write(
+            "insert or replace into switching_order (id, command, progress) values (?, ?, ?)",
+            *(underway.id, underway.command),
+            json.dumps(dict(underway.progress), sort_keys=True),
+        )
+
+    def end_order(self, id_: str) -> None:
+        """An order is done, or cannot be."""
+        self._database.write("delete from switching_order where id = ?", id_)
 
     def add_decision(self, decided: Decided) -> int:
         """Record a decision; returns its number."""
