@@ -30,20 +30,10 @@ from gateway.settlement import Settlement
 from gateway.store.accounts import Accounts
 from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptCase, Switching
+from gateway.uplink import Reach
 
 DRAINED_S = 60.0
 """So long after a connect the broker has handed over what it kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How the head-end can be reached."""
-
-    up: bool
-    since: float
-    """Unix time of the last change."""
-    deaf: bool = False
-    """Nothing of the head-end's can reach us though we can send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@
     examine(...)      one fresh look at a meter before a trip, for whoever judges it
     send_trip(...)    after the commit that says ``sent``: the one control request of a trip
 
-Nothing is sent that is not on flash as sent.  A trip is sent by ``send_trip`` alone: a row that says
-``trip_sent`` while nobody sends is read back, never sent (R28, R34).  A restore needs nobody's
+Nothing is sent that is not on flash as sent.  A trip is sent by ``send_trip`` alone: a row that
+says ``trip_sent`` while nobody sends is read back, never sent (R28, R34).  A restore needs nobody's
 leave, and its jobs go before all others (R33).  One job at a time is under way for a meter, so a
 trip and a restore never overtake each other.
 

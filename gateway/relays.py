@@ -94,7 +94,7 @@ class Relays:
         self._looks[meter] = found
 
     def start(self, wall: float) -> None:
-        """After a start: what is wanted and not proven is read before anything is switched (R38)."""
+        """After a start: what is wanted and not proven is read before it is switched (R38)."""
         for kept in self._store.relays_not_closed():
             if kept.relay.meter in self.meters:
                 self.signal(kept.relay.meter, Signal.START, wall)
@@ -114,6 +114,8 @@ class Relays:
         if wish and relay != kept.relay:
             after = replace(after, account=wish.account, purpose=wish.purpose, command=wish.command)
         if after == kept:
+            if effects:
+                self.listeners.due(meter, tuple(effects), wall)
             return kept
         entered = relay.state is not kept.relay.state
         if entered:
