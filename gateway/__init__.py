@@ -1,3 +1,8 @@
 """The gateway daemon and the tools around it."""
 
+from gateway import standin
+
 VERSION = "0.2.0"
+
+# Here, because it must come before any import of the libraries concerned.
+standin.begin()

@@ -127,6 +127,9 @@ class AccountDesk:
         current = self._accounts.current(order.account)
         if current is None:
             return _unknown(order.account)
+        if current.mode is not Mode.MIRROR and (meter := self._settlement.held(current)):
+            reason = f"meter {meter} prepays by itself; change the mode to mirror first"
+            return Outcome("refused", reason)
         day = date.fromisoformat(order.day)
         running = [one.meter for one in current.meterings if one.until is None]
         try:
@@ -250,6 +253,7 @@ class AccountDesk:
             policies=self._policies,
             tariffs={one.id for one in self._tariffs.all()},
             meters=self._meters,
+            prepaying=self._settlement.prepaying(),
             accounts=self._accounts.all(),
         )
 

@@ -11,20 +11,18 @@ from datetime import date
 from zoneinfo import ZoneInfo
 
 from gateway.acquisition.days import day_of
-from gateway.journal_messages import journal_message
+from gateway.journal_messages import journal_messages
 from gateway.north.contract_money import LowBalance
-from gateway.prepayment import alerts, emergency
+from gateway.prepayment import alerts, emergency, rerate
 from gateway.prepayment.account import Account, Mode, Policy
 from gateway.prepayment.close_out import close_out
-from gateway.prepayment.forecast import Charged, forecast
-from gateway.prepayment.ledger import Draft, Kind, Ledger, Posting, Transaction
+from gateway.prepayment.forecast import LONG_DAYS, Charged, forecast
+from gateway.prepayment.ledger import Draft, Ledger, Posting, Transaction
 from gateway.prepayment.money import yuan
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
 from gateway.store.journal import Journal, Posted
 
-PER_MESSAGE = 20
-"""Transactions in one message: some 15 kB."""
 REFUND = "refund"
 """The channel through which a closed account is paid out: the head-end pays."""
 
@@ -54,22 +52,30 @@ class Books:
         self.wall = wall
         self.watcher: Callable[[Account], None] = lambda _account: None
         """Told of each account whose books or terms changed, in the same transaction."""
+        self._untold: list[Transaction] = []
+        """Posted in the present database transaction, and not yet in a message."""
+        recorder.gathered = self._tell
+        recorder.when_undone.append(self._untold.clear)
 
     def post(self, drafts: Iterable[Draft]) -> list[Posted]:
         """Post each, in order, and tell the head-end of those that are new.
 
         Raises what ``Journal.post`` raises.
         """
-        clock = self._recorder.stamp()[1]
+        clock = self._recorder.clock
         posted = [self.journal.post(draft, self.wall(), clock) for draft in drafts]
-        self.tell([one.transaction for one in posted if not one.repeated])
+        self.tell(one.transaction for one in posted if not one.repeated)
         return posted
 
-    def tell(self, transactions: list[Transaction]) -> None:
-        """Send transactions to the head-end."""
-        for first in range(0, len(transactions), PER_MESSAGE):
-            group = transactions[first : first + PER_MESSAGE]
-            self._recorder.journal(journal_message(self._gateway, self._recorder.epoch, group))
+    def tell(self, transactions: Iterable[Transaction]) -> None:
+        """Send transactions to the head-end, those of one database transaction together."""
+        self._untold += transactions
+
+    def _tell(self) -> None:
+        untold = self._untold.copy()
+        self._untold.clear()
+        for build in journal_messages(self._gateway, self._recorder.epoch, untold):
+            self._recorder.journal(build)
 
     def policy(self, account: Account) -> Policy | None:
         """The account's row of limits; None if the configuration has lost it."""
@@ -94,7 +100,8 @@ class Books:
         balance_e4 = balances[Ledger.PREPAID]
         before = self._accounts.alert_state(account.number)
         state, rungs = alerts.judge(before, balance_e4, policy)
-        if state != before:
+        # While no alert is told, the balance it was judged at says nothing that is needed later.
+        if state != before and (state.told_e4 or (before and before.told_e4)):
             self._accounts.set_alert_state(account.number, state)
         if rungs and not account.closed:
             self._tell_low(account, balance_e4, rungs[-1])
@@ -121,18 +128,15 @@ class Books:
         self.post(close_out(account, balances, REFUND, self.wall(), pay_out=pay_out))
 
     def charged(self, number: str) -> list[Charged]:
-        """What the days of an account cost, as far as that stands."""
-        found = self.journal.of_account(number)
-        undone = {one.draft.reverses for one in found}
-        return [
-            Charged(
-                min(span.after for span in one.draft.spans),
-                max(span.to for span in one.draft.spans),
-                -_prepaid_e4(one.draft.postings),
-            )
-            for one in found
-            if one.draft.kind is Kind.CHARGE and one.number not in undone
-        ]
+        """What the last days of an account cost, newest first; enough of them for a forecast."""
+        found: list[Charged] = []
+        for one in rerate.standing(self.journal.newest(number)):
+            after = min(span.after for span in one.draft.spans)
+            to = max(span.to for span in one.draft.spans)
+            found.append(Charged(after, to, -_prepaid_e4(one.draft.postings)))
+            if (found[0].to - after).days >= LONG_DAYS:
+                break
+        return found
 
     def day_of(self, moment: float) -> date:
         """The local day of a moment (Unix time)."""

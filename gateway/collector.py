@@ -60,14 +60,20 @@ class _Doubt:
 class Money(Protocol):
     """What the collection tells the rooms of money, where there are any."""
 
-    def kept(self, meter: str) -> None:
-        """A freeze of ``meter``, or that there is none, is stored; in the same transaction."""
+    def kept(self, meter: str, day: date) -> None:
+        """The freeze of a day, or that there is none, is stored; in the same transaction."""
 
     def seen(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
         """Values were polled."""
 
     def loaded(self, meter: str, day: date) -> bool:
         """Whether power was drawn on ``day``, as far as was seen."""
+
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was theirs: then ``done`` takes it."""
+
+    def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
+        """One of their jobs is over."""
 
 
 class Collector:
@@ -213,7 +219,7 @@ class Collector:
             return False
         log.info("no daily freeze", meter=ask.meter, day=day.isoformat(), reason=odd.reason)
         gap = Gap(meter=ask.meter, day=day, kind=odd.kind, reason=odd.reason, at=wall)
-        self._keep(partial(self._readings.add_gap, gap), ask.meter)
+        self._keep(partial(self._readings.add_gap, gap), (ask.meter, day))
         self._settle(ask.meter, day)
         return True
 
@@ -263,7 +269,7 @@ class Collector:
             loaded=self.money is not None and self.money.loaded(ask.meter, day),
             values=read.registers,
         )
-        self._keep(partial(self._readings.add, freeze), ask.meter)
+        self._keep(partial(self._readings.add, freeze), (ask.meter, day))
         self._recorder.reading(self._message(freeze, read), late=ask.priority is Priority.BACKFILL)
         if quality == "suspect":
             log.warning("freeze does not continue", meter=ask.meter, reason=reason)
@@ -295,14 +301,17 @@ class Collector:
             ),
         )
 
-    def _keep(self, write: Callable[[], None], meter: str = "") -> None:
-        """Write with the next commit; what it means for the money of ``meter`` goes with it."""
+    def _keep(self, write: Callable[[], None], of: tuple[str, date] | None = None) -> None:
+        """Write with the next commit; what it means for the money goes with it.
+
+        ``of`` is the meter and day whose freeze is, or will never be, there.
+        """
 
         def action() -> None:
             write()
             self._completeness.changed()
-            if self.money and meter:
-                self.money.kept(meter)
+            if self.money and of:
+                self.money.kept(*of)
 
         self._recorder.later(action)
 

@@ -140,7 +140,12 @@ def load(path: Path) -> Config:
     minutes = collection.grid_minutes
     if switching:
         profiles = {name: switching.armed(profile) for name, profile in profiles.items()}
-    meters = tuple(_resolve(table, profiles[table.profile], minutes) for _, table in tables)
+    # Hundreds of meters name the same points: they are kept in memory once.
+    points = {table.points: table.points for _, table in tables}
+    meters = tuple(
+        _resolve(table, profiles[table.profile], points[table.points], minutes)
+        for _, table in tables
+    )
     digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
         path,
@@ -168,14 +173,16 @@ def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
         return NO_KEYS, b""
 
 
-def _resolve(table: MeterTable, profile: Profile, grid_minutes: int) -> MeterConfig:
+def _resolve(
+    table: MeterTable, profile: Profile, points: tuple[str, ...], grid_minutes: int
+) -> MeterConfig:
     line = profile.line
     settings = PortSettings(
         table.baud or line.baud,
         PARITIES[table.parity] if table.parity else line.parity,
         table.stop_bits or line.stop_bits,
     )
-    points = table.points or profile.default_points
+    points = points or profile.default_points
     ratio = Ratio(as_fraction(table.ct_ratio), as_fraction(table.pt_ratio))
     return MeterConfig(
         asset=table.asset,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -58,6 +58,9 @@ class PrepaymentTable(Table):
     jump_floor_kwh: int = Field(
         20, ge=0, le=1_000_000, description="kWh a day that are never far more, at least 0"
     )
+    unchecked_rates: Literal["accept", "refuse"] = Field(
+        "accept", description='"accept" or "refuse" the rates of meters that tell no time tables'
+    )
     days_max: int = Field(
         62, ge=1, le=3650, description="days without readings that are charged at once, 1 to 3650"
     )
@@ -98,6 +101,8 @@ class Prepayment:
     """For so many days a low balance is to be filled up."""
     usual: Usual
     policies: Mapping[str, Policy]
+    refuse_unchecked: bool = False
+    """Whether the rates of a meter that does not tell its time tables do not count."""
     voucher_keys: Mapping[int, Key] = field(default_factory=dict)
 
 
@@ -125,6 +130,7 @@ def read_prepayment(reader: Reader, data: dict[str, object]) -> Prepayment | Non
             days_max=table.days_max,
         ),
         policies=policies,
+        refuse_unchecked=table.unchecked_rates == "refuse",
         voucher_keys=keys,
     )
 

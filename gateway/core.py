@@ -160,6 +160,7 @@ class Core:
         )
         self._orders.cashier = money
         self._intake.charge(money)
+        money.inspect(self._intake.polling, self._submit)
         return money
 
     def _begin_to_switch(self, random: Random) -> "SwitchingRoom | None":
@@ -283,7 +284,7 @@ class Core:
         self._due[POLL] = self._due[SWITCH] = now
         if self._intake.stirred:
             self._intake.stirred = False
-            self._due[COLLECT] = self._due[GRID] = now
+            self._due |= dict.fromkeys((COLLECT, GRID, MONEY), now)
         if self._orders.done(event, found, wall):
             self._due[FLUSH] = now
 

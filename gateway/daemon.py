@@ -38,7 +38,7 @@ from gateway.letters import Local
 from gateway.north.broker import LinkSettings
 from gateway.north.mqtt import Link
 from gateway.north.signatures import Signer
-from gateway.store.database import open_store
+from gateway.store.database import Database, open_store
 from gateway.store.faults import StoreError, os_faults
 from gateway.store.letterbox import DIRECTORY, Letterbox
 from protocols.modbus_unnumbered import unnumbered
@@ -112,16 +112,10 @@ class Daemon:
         config = self._config
         with os_faults(config.store_directory):
             config.store_directory.mkdir(parents=True, exist_ok=True)
+        if not self._database_file.exists():
+            in_a_child(lambda: self._open_store().close())
         letterbox = Letterbox(config.store_directory / DIRECTORY)
-        with (
-            contextlib.closing(letterbox),
-            open_store(
-                config.store_directory / "taiqu.db",
-                self._clock.now,
-                secrets.token_bytes,
-                ballast_bytes=config.store.ballast_mib * MIB,
-            ) as database,
-        ):
+        with contextlib.closing(letterbox), self._open_store() as database:
             core = Core(
                 config,
                 database,
@@ -148,6 +142,18 @@ class Daemon:
             self._stop(core)
         log.info("gateway stopped", gateway=config.gateway.name)
         return 0
+
+    @property
+    def _database_file(self) -> Path:
+        return self._config.store_directory / "taiqu.db"
+
+    def _open_store(self) -> Database:
+        return open_store(
+            self._database_file,
+            self._clock.now,
+            secrets.token_bytes,
+            ballast_bytes=self._config.store.ballast_mib * MIB,
+        )
 
     def _work(self, core: Core) -> None:
         pet_s = watchdog_s() / 3
@@ -214,6 +220,21 @@ class Daemon:
     def _link(self, will: bytes) -> Link:
         name = self._config.gateway.name
         return Link(name, self._link_settings, self._inbox.put, will=will, now=self._clock.now)
+
+
+def in_a_child(work: Callable[[], None]) -> None:
+    """Do this in a process of its own, so that what only it needs is not kept in memory for good.
+
+    Before the first thread.  A fault is not told: whoever needs the work meets it again.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        work()
+    finally:
+        os._exit(0)
 
 
 def link_settings(config: Config) -> LinkSettings:

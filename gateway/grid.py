@@ -29,7 +29,7 @@ from gateway.acquisition.confirm import Confirmation
 from gateway.acquisition.curves import LOOK_S, CurveAsk, Curves
 from gateway.acquisition.days import day_of
 from gateway.acquisition.moments import Bits, Moments
-from gateway.acquisition.polling import Polling, Reading
+from gateway.acquisition.polling import Found, Polling, Reading
 from gateway.clock import ClockState
 from gateway.config import Config, MeterConfig
 from gateway.events import Job, JobDone, Priority
@@ -180,8 +180,8 @@ class Grid:
         """Whether this job read a load curve: then ``done`` takes it."""
         return event.job.id in self._asks
 
-    def done(self, event: JobDone, now: float, wall: float) -> None:
-        """A read of a load curve is over."""
+    def done(self, event: JobDone, _found: Sequence[Found], now: float, wall: float) -> None:
+        """A read of a load curve is over; its records stand in the replies themselves."""
         ask, plan = self._asks.pop(event.job.id)
         settled = again = False
         # Our clock was known when we asked; now nobody can say which moments these are.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway import polled
-from gateway.acquisition.confirm import Confirmation, limits_of
+from gateway.acquisition.confirm import Confirmation, limits_of_all
 from gateway.acquisition.found import Found, Learned, Reading, Shared, Woke
 from gateway.acquisition.line_health import LineTurned, Turned
 from gateway.acquisition.polling import Polling
@@ -66,7 +66,7 @@ class Intake:
         self.polling = Polling(config.meters, known, random.random)
         self.overview = Overview(config, now)
         self._trials = Trials(config.meters, self.polling, submit)
-        confirmation = Confirmation({meter.asset: limits_of(meter) for meter in config.meters})
+        confirmation = Confirmation(limits_of_all(config.meters))
         parts = (self.polling, recorder, submit)
         self._doubts = Doubts(confirmation, *parts)
         state = partial(getattr, time, "state")
@@ -133,10 +133,14 @@ class Intake:
     def _others(self, event: JobDone, found: list[Found], now: float, wall: float) -> list[Found]:
         """What is left when collection, grid and trials had theirs: nobody else sees those."""
         learned: list[Learned] = []
-        if self.collector.asked(event):
-            self.collector.done(event, found, now, wall)
-        elif self.grid.asked(event):
-            self.grid.done(event, now, wall)
+        rooms: tuple[Collector | Grid | Money | None, ...] = (
+            self.collector,
+            self.grid,
+            self._money,
+        )
+        asker = next((room for room in rooms if room and room.asked(event)), None)
+        if asker:
+            asker.done(event, found, now, wall)
         elif self._trials.asked(event):
             learned = self._trials.done(event)
         elif self.switching and self.switching.asked(event):

@@ -7,8 +7,9 @@ account looked at and a signed digest sent.
 Used by the core alone.
 """
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -18,13 +19,18 @@ import structlog
 
 from gateway.account_desk import AccountDesk
 from gateway.acquisition.days import end_of
+from gateway.acquisition.polling import Found, Polling
 from gateway.books import Books
 from gateway.cashier import Cashier
 from gateway.clock import ClockState
 from gateway.config import Config
 from gateway.config_prepayment import Prepayment
 from gateway.enquiries import Enquiries
+from gateway.events import Job, JobDone
+from gateway.inspection import Inspection
 from gateway.journal_messages import digest_message
+from gateway.midnight import Midnight
+from gateway.mirror import Mirror
 from gateway.north import contract
 from gateway.north import contract_orders as orders
 from gateway.north.contract_money import Digest
@@ -36,11 +42,14 @@ from gateway.settlement import Settlement
 from gateway.store.accounts import Accounts
 from gateway.store.database import Database
 from gateway.store.journal import Journal
+from gateway.store.meter_facts import MeterFacts
+from gateway.store.readings import Readings
 from gateway.store.refusals import Refusals
 from gateway.store.rulings import Rulings
 from gateway.store.tariffs import Tariffs
 from gateway.store.verify import verify
 from gateway.store.vouchers import Vouchers
+from gateway.time_tables import TimeTables
 from protocols.base import Quality, Value
 
 LOOK_S = 3600.0
@@ -85,12 +94,15 @@ class Prepaid:
         self._wall = wall
         self._state = state
         self._signer = signer
+        self._refuse_unchecked = prepayment.refuse_unchecked
+        self._meters = {meter.asset: meter for meter in config.meters}
         self._open_rooms(config, prepayment)
         self._loaded: set[tuple[str, date]] = set()
         self._waiting: deque[str] = deque()
         """Accounts to be looked at for readings that were waited for."""
         self._night: deque[str] = deque()
         """Accounts whose books are looked at tonight."""
+        self._inspection: Inspection | None = None
         self._look_at = 0.0
         self.looked = False
         """Whether every account was looked at since the start."""
@@ -103,6 +115,7 @@ class Prepaid:
         self.accounts = Accounts(database)
         self._rulings = Rulings(database)
         self._tariffs = Tariffs(database)
+        self.facts = MeterFacts(database)
         self.journal = Journal(database)
         self.books = Books(
             self._gateway,
@@ -121,6 +134,7 @@ class Prepaid:
             self.accounts,
             self._rulings,
             self._tariffs,
+            self.facts,
             recorder,
         )
         self._cashier = Cashier(
@@ -173,9 +187,9 @@ class Prepaid:
 
     # --- readings -------------------------------------------------------------------------------
 
-    def kept(self, meter: str) -> None:
-        """A freeze of ``meter``, or that there is none, was stored in this transaction."""
-        self.settlement.meter(meter)
+    def kept(self, meter: str, day: date) -> None:
+        """The freeze of a day, or that there is none, was stored in this transaction."""
+        self.settlement.meter(meter, day)
 
     def seen(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
         """Values were polled: whether power is drawn tells a stuck register."""
@@ -189,12 +203,48 @@ class Prepaid:
         """Whether power was drawn on ``day``, as far as this process has seen."""
         return (meter, day) in self._loaded
 
+    # --- meters -----------------------------------------------------------------------------------
+
+    def inspect(self, polling: Polling, submit: Callable[[str, Job], None]) -> None:
+        """From now on, ask the accounts' meters what has to be known of them."""
+        changed = self.settlement.facts_changed
+        mirror = Mirror(self.books, self.accounts, self.facts, self._recorder, changed)
+        tables = TimeTables(
+            self.books,
+            self.accounts,
+            self.facts,
+            self.settlement.looks.prices,
+            self._recorder,
+            changed,
+            refuse_unchecked=self._refuse_unchecked,
+        )
+        midnight = Midnight(
+            tuple(self._meters.values()),
+            Readings(self._database),
+            self.books,
+            self._recorder,
+            self.kept,
+            self.loaded,
+        )
+        checks = (midnight, mirror, tables)
+        self._inspection = Inspection(self._meters, polling, submit, self._state, checks)
+
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was ours: then ``done`` takes it."""
+        return self._inspection is not None and self._inspection.asked(event)
+
+    def done(self, event: JobDone, found: Sequence[Found], now: float, wall: float) -> None:
+        """One of our jobs is over; ``found`` is what polling made of it."""
+        if self._inspection:
+            self._inspection.done(event, found, now, wall)
+
     # --- time -----------------------------------------------------------------------------------
 
     def tick(self, now: float, wall: float) -> float:
         """Do what the time has brought; returns the monotonic time of the next tick."""
         if self._state() is ClockState.UNKNOWN:
             return now + STEP_S
+        inspect_at = self._inspection.tick(now, wall) if self._inspection else math.inf
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._waiting = deque(self.accounts.all())
@@ -209,7 +259,7 @@ class Prepaid:
         if again or self._waiting or self._night:
             return now + STEP_S
         self.looked = True
-        return self._look_at
+        return min(self._look_at, inspect_at)
 
     def _look(self, number: str) -> None:
         if account := self.accounts.current(number):

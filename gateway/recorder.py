@@ -71,6 +71,11 @@ class Recorder:
         self._delivered: list[Message] = []
         """Without their bodies: a backlog that drains must not be held in memory."""
         self._unnoted: dict[str, set[int]] = {lane.value: set() for lane in Lane}
+        self.gathered: Callable[[], None] = lambda: None
+        """Called before each urgent message and at a transaction's end: adds the message of what
+        was gathered for it until then."""
+        self.when_undone: list[Callable[[], None]] = []
+        """Called when a transaction has failed: what was read in it may never have been there."""
         self._obstacle = ""
         self._full = False
         self._added = 0
@@ -137,9 +142,14 @@ class Recorder:
             )
         )
 
+    @property
+    def clock(self) -> contract.Clock:
+        """What our clock is worth."""
+        return self._state().value
+
     def stamp(self) -> tuple[str, contract.Clock]:
         """Now, as messages carry it, and what our clock is worth."""
-        return contract.instant(self._wall()), self._state().value
+        return contract.instant(self._wall()), self.clock
 
     def began(self, started: Started) -> None:
         """Tell how the database was found, if it did not simply go on."""
@@ -219,11 +229,17 @@ class Recorder:
         """
         self._added = 0
         self._numbered.clear()
-        with self._database.transaction():
-            # First: what the caller makes pending again must not be noted as delivered after it.
-            self._write(Lane.LIVE if live else Lane.HISTORY)
-            actions, facts = len(self._actions), len(self._facts)
-            yield
+        waiting = len(self._actions), len(self._facts)
+        try:
+            with self._database.transaction():
+                # First: what the caller makes pending again must not be noted as delivered after.
+                self._write(Lane.LIVE if live else Lane.HISTORY)
+                actions, facts = len(self._actions), len(self._facts)
+                yield
+                self.gathered()
+        except BaseException:
+            self._undone(*waiting)
+            raise
         self._note_unstamped()
         self._readings.clear()
         self._late.clear()
@@ -238,6 +254,13 @@ class Recorder:
         # What was committed stays so; a head file that lags behind is caught up by the next one.
         with contextlib.suppress(DiskFullError):
             self._database.note_head(monotonic_s)
+
+    def _undone(self, actions: int, facts: int) -> None:
+        """Forget what the failed transaction gave: whoever does it again gives it again."""
+        del self._actions[actions:]
+        del self._facts[facts:]
+        for forget in self.when_undone:
+            forget()
 
     def flush(self, monotonic_s: float, *, live: bool) -> bool:
         """Write what waits.  False if it must go on waiting: the log says why, once."""
@@ -273,6 +296,8 @@ class Recorder:
             self._add(lane, kind, self._of(lane, group), unstamped=unstamped)
 
     def _add(self, lane: Lane, kind: str, build: Build, *, unstamped: bool = False) -> None:
+        if lane is Lane.URGENT:
+            self.gathered()
         seq = self._outbox.add(lane, kind, lambda seq: contract.encode(build(seq)))
         if unstamped or self._state() is ClockState.UNKNOWN:
             self._numbered.append((lane, seq))

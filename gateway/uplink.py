@@ -27,6 +27,10 @@ from gateway.store.outbox import Lane, Marks, Message, Outbox
 from protocols.points import point
 
 SOFTWARE = f"taiqu {VERSION}"
+RETAINED = ("digest",)
+"""Numbered messages of which the broker keeps the last one for whoever comes later."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,6 @@ class Reach:
     """Unix time of the last change."""
     deaf: bool = False
     """Nothing of the head-end's can reach us though we can send."""
-
-
-RETAINED = ("digest",)
-"""Numbered messages of which the broker keeps the last one for whoever comes later."""
-
-log = structlog.get_logger()
 
 
 class LinkDoor(Protocol):

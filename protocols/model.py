@@ -16,6 +16,7 @@ from protocols.base import Codec, RequestError
 from protocols.exchanges import (
     CurveExchange,
     Exchange,
+    ItemExchange,
     ItemSource,
     RegisterExchange,
     RegisterSource,
@@ -208,6 +209,14 @@ class Dlt645Profile(Profile):
             timing,
             tariffs=self.tariffs,
             blocks=False,
+        )
+
+    def read_items(self, address: str, identifiers: Sequence[str]) -> tuple[ItemExchange, ...]:
+        """Reads of items that are no points, one by one; unknown identifiers are left out."""
+        padded = self._padded(address)
+        found = (self.dialect.find(identifier) for identifier in identifiers)
+        return tuple(
+            ItemExchange(self.dialect.read(padded, item.di), item, ()) for item in found if item
         )
 
     def plan_curve(

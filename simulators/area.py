@@ -118,8 +118,11 @@ def load_area(path: Path, profiles: Path = PROFILES) -> Area:
 
 
 def demo_area(seed: int = 1, profiles: Path = PROFILES) -> Area:
-    """Twelve customers at 2400 baud on one line; on the other two Modbus meters at 9600 8N1 and two
-    DL/T 645 meters at 2400 8E1 on the same pair.
+    """Twelve customers on one line: six with DL/T 645-2007 meters at 9600 baud, six with -1997
+    meters at 2400.  On the other line two Modbus meters at 9600 8N1 and two DL/T 645-2007 meters at
+    2400 8E1 on the same pair.
+
+    No meter counts money down by itself: balances are the gateway's.
 
     Raises AreaError if ``profiles`` lacks a model.
     """
@@ -128,17 +131,18 @@ def demo_area(seed: int = 1, profiles: Path = PROFILES) -> Area:
     homes = [
         {
             "asset": f"A{n:02}",
-            "profile": "dlt645-2007-single-phase",
+            "profile": f"dlt645-{'2007' if n <= 6 else '1997'}-single-phase",
             "address": f"{20260100 + n:012}",
             "kind": kinds[n % 3],
             "daily_kwh": 6 + 3 * (n % 4),
             "delay_ms": 25 + 5 * (n % 5),
             "preamble": n % 5,
-            **slow,
+            "prepays": "none",
+            **({"baud": 9600, "parity": "E"} if n <= 6 else slow),
         }
         for n in range(1, 13)
     ]
-    shop = {"kind": "shop", "daily_kwh": 40}
+    shop = {"kind": "shop", "daily_kwh": 40, "prepays": "none"}
     big = [
         {"asset": "B01", "profile": "eastron-sdm630", "address": "1", **shop},
         {"asset": "B02", "profile": "chint-dtsu666", "address": "2", **shop, "kind": "solar"},

@@ -65,7 +65,7 @@ class MeterTable(Table):
     """From then on another meter answers at this address."""
     relay: str = "normal"
     """What is wrong with its relay: see simulators.relay_scenarios."""
-    prepays: Literal["none", "energy", "money"] = "money"
+    prepays: Literal["none", "energy", "money"] = "none"
     """What it says that it counts down by itself."""
     switches: Name | None = None
     """The asset whose customer hangs behind this breaker; None: the meter's own."""

@@ -17,7 +17,7 @@ from enum import StrEnum
 from protocols import dlt645_load_curve
 from protocols.dlt645_items import Item, find
 from simulators.household import Household, in_steps
-from simulators.load import TARIFFS, Kind
+from simulators.load import TARIFF_OF_HOUR, TARIFFS, Kind
 
 DAILY_FREEZES = 62
 CURVE_STEP_S, CURVE_DAYS = 900, 40
@@ -47,6 +47,9 @@ _FACTS: dict[str, int | str | None] = {
     "02800009": 580,
     "0280000A": 0,
     "04000204": TARIFFS,
+    "04000205": 0,  # no holidays, ...
+    "04000801": 0x7F,  # ... and no day of the week rests
+    "04000802": 1,
     "04000306": 1,
     "04000307": 1,
     **dict.fromkeys(("04000502", "04000504", "04000505", "04000506", "04000507"), 0),
@@ -62,6 +65,17 @@ _FACTS: dict[str, int | str | None] = {
     "1E000101": None,
 }
 """What is the same in all meters, and all the time; None is absent."""
+_SWITCHES = [
+    f"{hour:02}:00 #{TARIFF_OF_HOUR[hour]:02}"
+    for hour in range(24)
+    if hour == 0 or TARIFF_OF_HOUR[hour] != TARIFF_OF_HOUR[hour - 1]
+]
+_TABLES: dict[str, Entries] = {
+    f"040{of_set}00{number:02X}": [*entries, *entries[-1:] * (14 - len(entries))]
+    for of_set in (1, 2)
+    for number, entries in ((0, ["01-01 #01"]), (1, _SWITCHES))
+}
+"""The season table and day table 1 of both sets, by which the customer's tariffs run."""
 
 
 class Memory:
@@ -78,6 +92,8 @@ class Memory:
             "04000501": 0x0010 if household.kind is Kind.SOLAR else 0,
         }
         """What single items hold that is not the customer's; a meter may change its own."""
+        self.tables: dict[str, Entries] = dict(_TABLES)
+        """The meter's time tables, by identifier."""
 
     def read(self, di: str, now: float) -> bytes | None:
         """The bytes behind the identifier at ``now``; None if the meter has no such item."""
@@ -129,6 +145,8 @@ class Memory:
             return self._demand(item.di[2:4], int(item.di[4:6], 16), at)
         if item.di in _CLOCK:
             return [_CLOCK[item.di](self._household.local(now))]
+        if item.di in self.tables:
+            return self.tables[item.di]
         if item.di in self.facts:
             return [self.facts[item.di]]
         amount = self._household.value(item.point, now) if item.point else None

@@ -60,7 +60,7 @@ class Quirks:
     """Identifiers that it calls "no such data", though the standard has them."""
     switched_by: ControlRelay = STANDARD_RELAY
     """What its model's file says of the relay: password and codes."""
-    prepays: str = "money"
+    prepays: str = "none"
     """What it says that it counts down by itself: one of ``KINDS``."""
 
 

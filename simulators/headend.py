@@ -57,13 +57,13 @@ class HeadEnd:
         )
         self._client.username_pw_set(username, password)
         self._client.reconnect_delay_set(min_delay=1, max_delay=5)
+
+    def start(self) -> None:
+        """Begin to connect, and go on connecting whenever the broker is lost."""
         self._client.on_connect = self._subscribe
         self._client.on_message = self._arrive
         self._client.on_subscribe = lambda *_: self._listening.set()
         self._client.on_disconnect = lambda *_: self._listening.clear()
-
-    def start(self) -> None:
-        """Begin to connect, and go on connecting whenever the broker is lost."""
         self._client.connect_async(*self._address, keepalive=30)
         self._client.loop_start()
 
@@ -71,6 +71,10 @@ class HeadEnd:
         """Leave.  The broker keeps the session and what comes for it."""
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes its sockets when the last reference goes: they must not lead round to us.
+        self._client.on_connect = self._client.on_message = None
+        self._client.on_subscribe = self._client.on_disconnect = None
+        self._listening.clear()
 
     def wait_until_listening(self, wait_s: float) -> bool:
         """Wait for the broker's word that it delivers to us; False if it did not come in time."""

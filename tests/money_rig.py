@@ -170,14 +170,14 @@ class Money:
         )
         with self.recorder.commit(0.0, live=False):
             self.readings.add(freeze)
-            self.prepaid.kept(meter)
+            self.prepaid.kept(meter, day)
 
     def gap(self, meter: str, day: date) -> None:
         """It turns out that there is no freeze of that day."""
         gap = Gap(meter=meter, day=day, kind="absent", reason="", at=self.wall)
         with self.recorder.commit(0.0, live=False):
             self.readings.add_gap(gap)
-            self.prepaid.kept(meter)
+            self.prepaid.kept(meter, day)
 
     def order(self, name: str, **keys: Any) -> Outcome:
         """Carry out an order, as if its signature was in order."""

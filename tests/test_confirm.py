@@ -1,5 +1,7 @@
 """Which registers are believed, which are read again, which are dropped."""
 
+from dataclasses import replace
+
 from gateway.acquisition.confirm import (
     AGAIN_MAX,
     Confirmation,
@@ -7,6 +9,7 @@ from gateway.acquisition.confirm import (
     Verdict,
     imbalance,
     limits_of,
+    limits_of_all,
 )
 from gateway.config import MeterConfig
 from gateway.events import PortSettings
@@ -145,3 +148,24 @@ def test_a_register_of_the_past_may_contradict_what_is_known() -> None:
     grew = confirmation.contradiction("A1", {"energy_active_import": 1}, 7190.0)
     assert "grew from 1 to 100000 in 10 s" in grew
     assert confirmation.contradiction("A1", {"energy_active_export": 5}, 0.0) == ""
+
+
+def test_meters_of_one_kind_share_their_limits() -> None:
+    profile = load(SHIPPED / "dlt645-2007-single-phase.toml")
+    one = MeterConfig(
+        asset="M",
+        line="east",
+        address="000000000001",
+        profile=profile,
+        points=profile.default_points,
+        period_s=900,
+        settings=PortSettings(),
+        timeout_s=1.0,
+        guard_s=0.05,
+        max_kw=23,
+    )
+
+    limits = limits_of_all([one, replace(one, asset="N"), replace(one, asset="O", max_kw=24)])
+
+    assert limits["M"] is limits["N"]
+    assert limits["O"].max_kw == 24

@@ -26,6 +26,7 @@ from gateway.north.contract import (
 from gateway.north.readings import Reading, Readings
 from gateway.north.schemas import ASYNCAPI, SCHEMAS, documents, write
 from gateway.north.strict import DEPTH_MAX, PAYLOAD_MAX_BYTES, ContractError, canonical
+from tests.switching_orders import BY_NAME
 
 ROOT = Path(__file__).parent.parent
 AT = "2026-07-01T00:15:02.125Z"
@@ -271,6 +272,7 @@ def test_the_same_content_has_one_form(tree: dict[str, object]) -> None:
 def test_the_schema_of_commands_names_every_command() -> None:
     schema = Command.model_json_schema()
     assert schema["properties"]["command"]["discriminator"]["mapping"].keys() == {
+        *BY_NAME,
         "read",
         "resend",
         "account.open",

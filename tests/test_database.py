@@ -3,6 +3,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from gateway.store import schema
+from gateway.store import schema, upgrade
 from gateway.store.commands import Commands
 from gateway.store.database import Database, ReadOnly, open_store
 from gateway.store.faults import DiskFullError, LockedError, StoreDamagedError, StoreIOError
@@ -458,6 +460,28 @@ def with_one_more(name: str, change: Callable[[sqlite_utils.Database], None]) ->
     return later
 
 
+def test_every_migration_is_known_without_loading_them(open_it: Open) -> None:
+    open_it().close()
+    with contextlib.closing(sqlite_utils.Database(memory=True)) as empty:
+        every = [one.name for one in migrations.pending(empty)]
+
+    assert list(upgrade.MIGRATIONS) == every
+
+
+def test_a_file_that_needs_no_migration_is_opened_without_the_library_for_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "taiqu.db"
+    code = (
+        "import sys; from pathlib import Path; from gateway.store.database import open_store;"
+        f"open_store(Path({str(path)!r}), lambda: 0.0, bytes, ballast_bytes=1).close();"
+        "print('sqlite_utils' in sys.modules)"
+    )
+    said = [subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(2)]
+
+    assert said == ["True\n", "False\n"]
+
+
 def test_a_later_migration_keeps_what_is_there(
     path: Path, open_it: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +493,7 @@ def test_a_later_migration_keeps_what_is_there(
         db.execute("alter table learned add column more text")
 
     monkeypatch.setattr(schema, "migrations", with_one_more("m999_later", change))
+    monkeypatch.setattr(upgrade, "MIGRATIONS", (*upgrade.MIGRATIONS, "m999_later"))
 
     store = open_it()
 
@@ -488,6 +513,7 @@ def test_a_migration_that_fails_leaves_the_old_file(
 
     with monkeypatch.context() as patched:
         patched.setattr(schema, "migrations", with_one_more("m999_broken", broken))
+        patched.setattr(upgrade, "MIGRATIONS", (*upgrade.MIGRATIONS, "m999_broken"))
         with pytest.raises(KeyError):
             open_it()
 

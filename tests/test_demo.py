@@ -19,6 +19,7 @@ from gateway.config import load
 from gateway.livestate import State
 from gateway.technician.check import overloads
 from gateway.technician.cli import main
+from gateway.technician.demo_books import Standing
 from gateway.technician.demo_broker import NoBrokerError, choose
 from gateway.technician.demo_site import ProcessError, Site, site
 from gateway.technician.demo_verdict import Counts, Verdict, wrong
@@ -122,11 +123,16 @@ def test_a_complaint_is_a_failure() -> None:
         lost=1,
         wrong=0,
         seconds=10,
+        accounts=6,
+        balances_wrong=0,
+        topups_counted_once=6,
+        journal_unsound=0,
     )
 
     assert Verdict(counts).good
     assert not Verdict(counts, ("1 stored message did not arrive",)).good
     assert "1 lost" in Verdict(counts).told()
+    assert "6 accounts, 0 balances wrong" in Verdict(counts).told()
 
 
 # --- the view -------------------------------------------------------------------------------------
@@ -134,6 +140,9 @@ def test_a_complaint_is_a_failure() -> None:
 
 def moment(shown: State | None, elapsed_s: float = 42.0) -> Moment:
     meters = {"A1": Last(TAKEN, "east", "000012345678", {"energy_active_import": "6489.620"})}
+    customer = Standing(
+        account="1001", balance_e4=153_900, days_left=3, alert="alert 1", last_top_up="50.00"
+    )
     return Moment(
         now=TAKEN_AT + 3,
         elapsed_s=elapsed_s,
@@ -141,17 +150,21 @@ def moment(shown: State | None, elapsed_s: float = 42.0) -> Moment:
         state=shown,
         meters=meters if shown else {},
         summary=Ledger().summary(),
+        standings={"A1": customer} if shown else {},
+        sold=2,
         hint="Ctrl-C ends it.",
     )
 
 
 def test_a_wide_window_shows_everything() -> None:
-    lines = page(moment(state(TAKEN_AT)), 120, 40)
+    lines = page(moment(state(TAKEN_AT)), 160, 40)
 
     (row,) = [line for line in lines if line.startswith("A1")]
     assert row.split() == [
-        *("A1", "east", "000012345678", "single-phase", "6489.62", "-", "-", "-", "silent")
+        *("A1", "east", "000012345678", "single-phase", "6489.62", "-", "-", "-", "silent"),
+        *("1001", "15.39", "3", "d", "alert", "1", "50.00"),
     ]
+    assert lines[0] == "taiqu demo, 42 s: 1 accounts, 15.39 yuan left, 1 low, 2 top-ups sold"
     assert "east: in use 13%, 321 exchanges, 10 silent" in lines
     assert lines[-1] == "Ctrl-C ends it."
 
@@ -173,6 +186,12 @@ def test_a_narrow_window_keeps_what_matters() -> None:
     header = page(moment(state(TAKEN_AT)), 48, 24)[2]
 
     assert header.split() == ["meter", "import", "kWh", "voltage", "V", "power", "W", "read"]
+
+
+def test_a_usual_window_shows_the_money() -> None:
+    header = page(moment(state(TAKEN_AT)), 80, 24)[2]
+
+    assert header.split()[-4:] == ["account", "balance", "lasts", "alert"]
 
 
 def test_a_usual_window_shows_all_meters_and_the_way_out() -> None:
@@ -266,7 +285,7 @@ def running_demo(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[
 
 
 def test_everything_that_is_read_arrives(tmp_path: Path) -> None:
-    with running_demo(tmp_path, "--seconds", "8", "--json") as process:
+    with running_demo(tmp_path, "--seconds", "10", "--json") as process:
         out, err = process.communicate(timeout=DEADLINE_S)
 
     assert process.returncode == 0, err
@@ -275,6 +294,9 @@ def test_everything_that_is_read_arrives(tmp_path: Path) -> None:
     assert counts["readings_taken"] >= counts["meters"]
     assert counts["messages_delivered"] > 0
     assert [counts[name] for name in ("gaps", "lost", "wrong")] == [0, 0, 0]
+    assert counts["accounts"] > 0
+    assert counts["topups_counted_once"] > 0
+    assert [counts[name] for name in ("balances_wrong", "journal_unsound")] == [0, 0]
     assert children(tmp_path) == {}
 
 

@@ -287,7 +287,7 @@ def test_a_noisy_line_gives_no_wrong_moment_and_takes_none_away(tmp_path: Path, 
     # Of the long replies of load curves every second is damaged.
     line = {"name": "one", "meter": meters, "faults": "bit_errors=3e-4"}
     area = build_area({"seed": seed, "line": [line]}, PROFILES, "noise")
-    world = World(tmp_path, seed, area=area, grid=GRID)
+    world = World(tmp_path, seed, area=area, collection=GRID)
     world.run(6 * HOUR_S + 300)
 
     assert world.states[0]["lines"][0]["faults"]["damaged"] > 2

@@ -124,6 +124,19 @@ def test_a_failed_try_goes_behind_the_others_of_its_class() -> None:
     assert [meter for meter, _ in world.asked] == ["1", "2", "3", "1", "1", "4"]
 
 
+def test_of_many_that_died_together_each_costs_one_try() -> None:
+    world = make_world("1", "2", "3", "4", "5", "6")
+    for meter in range(1, 6):
+        world.behaviour[meter] = silent
+    for name in "123456":
+        world.job(name, 1)
+    world.job("4", 1, priority=Priority.COMMAND, at=1015.0)
+    world.run(1030)
+
+    # The first three are not many yet, and by their second try they are.  An order has all three.
+    assert [meter for meter, _ in world.asked] == [*"123456", *"123", *"444"]
+
+
 def test_a_meter_silent_from_the_start_is_not_asked_the_rest() -> None:
     world = make_world("1")
     world.behaviour[1] = silent

@@ -165,3 +165,8 @@ def test_no_usage_raises_anything_but_usage_error(found: Any) -> None:
     except UsageError:
         return
     assert usage.period_days >= 1
+
+
+def test_a_month_may_have_31_days() -> None:
+    usage = read_usage({"kwh": "1", "days": 31}, make(component("flat", id="energy", price="0.5")))
+    assert (usage.days, usage.period_days) == (31, 31)

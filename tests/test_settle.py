@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from gateway.prepayment import rerate
 from gateway.prepayment.account import Account, Metering, Mode
 from gateway.prepayment.ledger import Draft, Ledger, Transaction
+from gateway.prepayment.rerate import Start
 from gateway.prepayment.segment import priced
-from gateway.prepayment.settle import Books, Part, Position, advance, begin
+from gateway.prepayment.settle import Books, Part, advance, begin
 from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.validity import Flag, Meter, Odd, Shown, Usual
 from tests.tariffs import component, make
@@ -65,7 +66,7 @@ def books(registers: Registers, *tariffs: Tariff, refused: frozenset[str] = froz
         shown=shown,
         limits={"M1": limits, "M2": limits, "S1": limits},
         usual=USUAL,
-        rates_refused=refused,
+        rates_refused=lambda meter, _after, _to: meter in refused,
     )
 
 
@@ -228,7 +229,9 @@ def test_without_a_tariff_energy_waits_and_is_priced_when_there_is_one() -> None
         p.amount for one in posted for p in one.draft.postings if p.ledger is Ledger.UNPRICED
     ]
     assert unpriced == [3000, 4000]
-    again = rerate.rerate(of, begin(of), posted, days_of(registers), books(registers, FLAT))
+    again = rerate.rerate(
+        of, Start(0, begin(of), posted), days_of(registers), books(registers, FLAT)
+    )
     assert [one.number for one in again.undo] == [2, 1]
     assert charged_e4(again.parts) == (7 * 5380 + 50) // 100 * 100
 
@@ -269,7 +272,9 @@ def test_a_tariff_announced_late_undoes_only_what_it_changes() -> None:
     _, posted = charge(of, registers, FLAT)
     dearer = make(component("flat", id="energy", price="0.638"), head="")
     later = replace(dearer, version=2, valid_from=day(3))
-    again = rerate.rerate(of, begin(of), posted, days_of(registers), books(registers, FLAT, later))
+    again = rerate.rerate(
+        of, Start(0, begin(of), posted), days_of(registers), books(registers, FLAT, later)
+    )
     assert [one.number for one in again.undo] == [3]
     assert [part.to for part in again.parts] == [day(3)]
     assert charged_e4(again.parts) == 6400
@@ -289,10 +294,12 @@ def test_where_charging_stands_is_in_each_charge() -> None:
 def test_a_changed_charge_is_found() -> None:
     of, registers = account(), totals(4010, 7020, 10030)
     _, posted = charge(of, registers, FLAT)
-    assert not rerate.derived(of, begin(of), posted, books(registers, FLAT)).undo
+    assert not rerate.derived(of, Start(0, begin(of), posted), books(registers, FLAT)).undo
     wrong = replace(posted[1].draft, detail=posted[1].draft.detail.replace("6020", "6021"))
     bent = [posted[0], replace(posted[1], draft=wrong), posted[2]]
-    assert rerate.derived(of, begin(of), bent, books(registers, FLAT)).undo[-1].number == 2
+    assert (
+        rerate.derived(of, Start(0, begin(of), bent), books(registers, FLAT)).undo[-1].number == 2
+    )
 
 
 DAILY = st.lists(st.integers(0, 400_000), min_size=1, max_size=40)
@@ -335,7 +342,18 @@ def test_any_charge_can_be_derived_from_the_one_before(used: list[int]) -> None:
     of = account()
     parts, posted = charge(of, registers, STEPS)
     assert charged_e4(parts) >= 0
-    found = rerate.derived(of, begin(of), posted, books(registers, STEPS))
+    found = rerate.derived(of, Start(0, begin(of), posted), books(registers, STEPS))
     assert not found.undo
     assert not found.parts
-    assert isinstance(found.position, Position)
+
+
+def test_a_meter_that_nobody_knows_any_more_is_charged() -> None:
+    shown = totals(5000, 9000)
+    looks = replace(books(shown, FLAT), limits={})
+    parts, _, doubts = advance(account(), begin(account()), days_of(shown), looks)
+    assert [part.used_wh for part in parts] == [4000, 4000]
+    assert not doubts
+    fell = totals(5000, 4990)
+    looks = replace(books(fell, FLAT), limits={})
+    _, _, doubts = advance(account(), begin(account()), days_of(fell), looks)
+    assert [one.odd for one in doubts] == [Odd.NEGATIVE]

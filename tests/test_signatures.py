@@ -22,6 +22,7 @@ from gateway.north.signatures import (
 )
 from gateway.north.strict import ContractError, canonical, without
 from tests.keyring import KEYS, MONEY, OFFICE, OPEN, STRANGER, TOP_UP, known, ring, sealed
+from tests.switching_orders import BY_NAME
 
 NOW = unix_s("2026-07-01T12:00:00Z")
 TOPIC = "taiqu/v1/gw/commands"
@@ -241,6 +242,7 @@ def test_every_order_with_a_role_is_refused_without_it(name: str) -> None:
             "action": "accept",
             "reason": "read twice at the meter",
         },
+        **BY_NAME,
     }
     body = {**bodies[name], "name": name}
     role = ROLES[name]

@@ -51,7 +51,8 @@ def test_the_demo_has_two_lines_and_sixteen_meters() -> None:
     area = demo_area()
 
     assert [(line.name, len(line.meters)) for line in area.lines] == [("line1", 12), ("line2", 4)]
-    assert {m.settings.baud for m in area.lines[0].meters} == {2400}
+    homes = {(m.profile.name, m.settings.baud) for m in area.lines[0].meters}
+    assert homes == {("dlt645-2007-single-phase", 9600), ("dlt645-1997-single-phase", 2400)}
     assert [(m.profile.name, m.settings.baud, m.settings.parity) for m in area.lines[1].meters] == [
         ("eastron-sdm630", 9600, "N"),
         ("chint-dtsu666", 9600, "N"),

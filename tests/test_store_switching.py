@@ -12,7 +12,15 @@ from gateway.prepayment.mass_limits import State as Mass
 from gateway.prepayment.relay import Relay
 from gateway.prepayment.relay_table import State as At
 from gateway.store.database import Database, open_store
-from gateway.store.switching import Decided, KeptCase, KeptRelay, Operation, Step, Switching
+from gateway.store.switching import (
+    Decided,
+    KeptCase,
+    KeptRelay,
+    Operation,
+    Step,
+    Switching,
+    Underway,
+)
 
 DECIDED = Decided(
     at=1.0,
@@ -71,7 +79,7 @@ def test_what_is_kept_is_found_after_a_restart(tmp_path: Path) -> None:
             store.set_relay(relay)
             store.set_case(case)
             store.set_mass(mass)
-            store.set_shedding("c9", "{}")
+            store.set_order(Underway("c9", "{}", {"shed": ["K1"]}))
     with open_store(tmp_path / "t.db", lambda: 0.0, bytes, ballast_bytes=0) as second:
         store = Switching(second)
         assert store.relay("M1") == relay
@@ -80,10 +88,10 @@ def test_what_is_kept_is_found_after_a_restart(tmp_path: Path) -> None:
         assert store.case("K1") == case
         assert store.cases() == [case]
         assert store.mass() == mass
-        assert store.sheddings() == {"c9": "{}"}
+        assert store.orders() == [Underway("c9", "{}", {"shed": ["K1"]})]
         with second.transaction():
-            store.set_shedding("c9", "")
-        assert store.sheddings() == {}
+            store.end_order("c9")
+        assert store.order("c9") is None
 
 
 def test_the_record_of_a_decision_and_its_operation(database: Database) -> None:

@@ -49,6 +49,22 @@ def test_the_living_notice_next_to_nothing_of_the_silent(
     assert alone / among <= slower
 
 
+def test_the_living_notice_little_of_thirty_that_die_at_once(tmp_path: Path) -> None:
+    alone = polls_per_second(tmp_path / "alone", 2, [], 300)
+    world = World(tmp_path, seed=1, meters=32, lines=1, period_s=1)
+    world.run(600)
+    dead = [f"L0M{m:02}" for m in range(1, 31)]
+    living = meters_of(world).keys() - dead
+    before = {asset: meters_of(world)[asset]["answered"] for asset in living}
+    silence(world, dead)
+    world.run(600)
+
+    answered = [meters_of(world)[asset]["answered"] - before[asset] for asset in living]
+    among = sum(answered) / len(answered) / 600
+    assert alone / among <= 1.10
+    world.stop()
+
+
 def test_a_dead_line_is_one_event_and_its_dead_meters_are_told_afterwards(tmp_path: Path) -> None:
     world = World(tmp_path, seed=9, period_s=60)
     world.run(300)

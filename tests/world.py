@@ -94,16 +94,19 @@ def config_of(
     points: Mapping[str, Sequence[str]] = MappingProxyType({}),
     backfill_days: int = 3,
     collection: str = "grid_minutes = 0",
+    more: str = "",
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
-    He does not know of the ``hidden`` meters; ``points`` are those he wants of some models.
+    He does not know of the ``hidden`` meters; ``points`` are those he wants of some models;
+    ``more`` are further tables.
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
         f"[collection]\nbackfill_days = {backfill_days}\n{collection}\n",
         f'[store]\ndirectory = "store"\nballast_mib = 1\n{store}\n',
         '[mqtt]\nbrokers = ["mqtt://one:1883", "mqtt://two:1883"]\n',
+        more,
     ]
     for n, line in enumerate(area.lines):
         text.append(f'[[line]]\nname = "{line.name}"\nport = "socket://127.0.0.1:{7000 + n}"\n')
@@ -233,13 +236,20 @@ class World:
         hidden: Collection[str] = (),
         points: Mapping[str, Sequence[str]] = MappingProxyType({}),
         collection: str = "grid_minutes = 0",
+        more: str = "",
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
         self.clock = SimClock()
         self.area = area or area_of(meters, lines, seed)
         self.config = config_of(
-            self.area, directory, period_s, hidden=hidden, points=points, collection=collection
+            self.area,
+            directory,
+            period_s,
+            hidden=hidden,
+            points=points,
+            collection=collection,
+            more=more,
         )
         self.broker = Broker()
         self.states: list[State] = []

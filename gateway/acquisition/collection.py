@@ -8,7 +8,7 @@ is stored, or that the meter says it does not have, is never asked for again.
 Hands out ``Ask``s and is told what came of them; gateway/collector.py makes jobs of them and judges
 the replies.  Reads no clock, owns no row.
 
-Not supported: freezes of Modbus meters.  The 15-minute grid is gateway/grid.py's.
+Not here: meters that make none (gateway/midnight.py), the 15-minute grid (gateway/grid.py).
 """
 
 import heapq

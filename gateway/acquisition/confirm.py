@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.config import MeterConfig
-from protocols.exchanges import ItemSource, RegisterSource
+from protocols.exchanges import ItemSource, Ratio, RegisterSource
 from protocols.model import Dlt645Profile, ModbusProfile
 from protocols.points import point
 
@@ -75,6 +75,18 @@ def limits_of(config: MeterConfig) -> Limits:
     }
     rates = {name: tuple(_rates(name, steps)) for name in steps}
     return Limits(config.max_kw, steps, {name: found for name, found in rates.items() if found})
+
+
+def limits_of_all(meters: Iterable[MeterConfig]) -> dict[str, Limits]:
+    """The limits of each meter by its asset number; meters of one kind share them."""
+    shared: dict[tuple[str, Ratio, int], Limits] = {}
+    found = {}
+    for meter in meters:
+        kind = (meter.profile.name, meter.ratio, meter.max_kw)
+        if kind not in shared:
+            shared[kind] = limits_of(meter)
+        found[meter.asset] = shared[kind]
+    return found
 
 
 def _rates(total: str, names: Iterable[str]) -> Iterable[str]:

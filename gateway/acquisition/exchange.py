@@ -97,12 +97,8 @@ class Task:
         self._add(Outcome(request=self.request, taken_at=wall, tries=self.tries))
 
     def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
-        """The request in hand gets no reply; when there is no hope, nor do those behind it.
-
-        There is none after the job's time, and none with a meter silent from the first request on.
-        """
-        hopeless = fault is Fault.EXPIRED or (fault is Fault.SILENT and not self.outcomes)
-        for _ in range(len(self.job.requests) - len(self.outcomes) if hopeless else 1):
+        """The request in hand gets no reply; when there is no hope, nor do those behind it."""
+        for _ in range(len(self.job.requests) - len(self.outcomes) if self.hopeless(fault) else 1):
             outcome = Outcome(
                 request=self.request,
                 fault=fault,
@@ -112,6 +108,12 @@ class Task:
                 tries=self.tries,
             )
             self._add(outcome)
+
+    def hopeless(self, fault: Fault) -> bool:
+        """Whether nothing more will come: after the job's time, or with a meter that has been
+        silent from the first request on.
+        """
+        return fault is Fault.EXPIRED or (fault is Fault.SILENT and not self.outcomes)
 
     def _add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -16,7 +16,8 @@ What it keeps to:
 - A meter that must rest after an exchange, or owes an answer, lets the others of its class go
   first: its guard time costs the line nothing while anybody else has something to say.
 - Nor does an urgent job wait for the whole timeout of a meter that is probably silent: a read gives
-  way to it when its reply is later than twice the slowest of late.
+  way to it when its reply is later than twice the slowest of late.  Nor do the living wait so long
+  for each of many meters that died together.
 - A reply is believed only if the codec matches it to the request.  All else is counted by kind
   and listened past until the deadline.
 - The deadline is learned from the meter's replies (gateway/acquisition/patience.py), counted from
@@ -37,6 +38,7 @@ from gateway.acquisition.acts import Act, Listen, Open, Rest, Transmit
 from gateway.acquisition.exchange import Debt, Exchange, Manners, Task
 from gateway.acquisition.hearing import Hearing
 from gateway.acquisition.patience import Patience
+from gateway.acquisition.reopening import Reopening
 from gateway.acquisition.shares import Shares
 from gateway.events import Event, Fault, Job, Overheard, PortChanged, PortSettings, Priority, Timed
 from protocols.base import RefusedError, RequestError
@@ -47,11 +49,10 @@ SILENT_CHARACTERS = 3.5
 """What ends a frame for a meter, in characters.  Source: Modbus over serial line V1.02 §2.5.1.1."""
 PATIENCE_S = 1.0
 """How long a line that is never quiet can keep us from speaking."""
-PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-"""Before each new try to open the port, since it was last heard to work."""
+MANY, MANY_SHARE = 3, 0.125
+"""So many meters, of a line's meters at least such a share, are not silent by chance."""
 FRAMES_MAX = 255
-"""Of one reply that goes on in follow-ups.  Source: DL/T 645-2007, follow-up data: SEQ is one
-byte."""
+"""Of one reply that goes on in follow-ups: in DL/T 645-2007 their number SEQ is one byte."""
 FRAMES_IN_A_ROW = 8
 """More than any ordinary reply has.  Then the others of its class go first: a meter whose reply
 does not end would hold them up for 255 exchanges, over a minute at 2400 baud."""
@@ -68,8 +69,7 @@ class Line:
     """The jobs of one line and the exchange that runs.
 
     ``manners`` has one entry for each meter's asset number and may be changed by its owner;
-    ``emit`` takes ``JobDone``, ``Overheard`` and ``PortChanged``; ``random`` spreads the tries to
-    open the port.
+    ``emit`` takes the line's events; ``random`` spreads the tries to open the port.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Line:
         self.name = name
         self._manners = manners
         self._emit = emit
-        self._random = random
         self._jobs_max = jobs_max
         self._tasks: list[Task] = []
         self._order = 0
@@ -96,13 +95,14 @@ class Line:
         self._ended_at: dict[str, float] = {}
         """By meter: the last activity on the line in its last exchange."""
         self._last: tuple[str, PortSettings] | None = None
+        self._mute: set[str] = set()
+        """The meters that, asked last, were silent from a job's first request on."""
+        self._many = False
+        """Whether they were so many, before this exchange, that more may have died together."""
         self._active_at = -math.inf
         self._stray_at = -math.inf
         self._held_since: float | None = None
-        self._up = False
-        self._told: bool | None = None
-        self._losses = 0
-        self._open_at = -math.inf
+        self._port = Reopening(random)
 
     def submit(self, job: Job, now: float) -> None:
         """Take a job; exactly one ``JobDone`` will come of it.
@@ -123,25 +123,16 @@ class Line:
 
     def port_up(self, now: float) -> None:
         """The port is open."""
-        self._up = True
+        self._port.up = True
         self._active_at, self._last = now, None
         self._tell("")
 
     def port_lost(self, now: float, reason: str) -> None:
-        """The port failed, or did not open.  ``reason`` is a sentence for people.
-
-        A port that worked is opened again at once, and its loss is told only if that fails:
-        a serial server that closes an idle connection is not an outage.
-        """
-        if not self._up:
-            self._losses = max(1, self._losses)
-        pause_s = PAUSES_S[min(self._losses, len(PAUSES_S) - 1)] * self._random.uniform(0.75, 1.0)
-        self._up = False
-        self._losses += 1
-        self._open_at = now + pause_s
+        """The port failed, or did not open.  ``reason`` is a sentence for people."""
+        told = self._port.lost(now)
         if self._exchange:
             self._fail(self._exchange, now, Fault.PORT, f"line {self.name}: {reason}")
-        if pause_s:
+        if told:
             self._tell(reason)
 
     def advance(self, now: float, wall: float, heard: bytes = b"") -> Act:
@@ -153,7 +144,7 @@ class Line:
             exchange.written(now)
             self._active_at = exchange.sent_at
         if heard and exchange:
-            self._losses = 0
+            self._port.works()
             self._active_at = max(now, exchange.sent_at)
             self._hear(exchange, now, wall, heard)
         elif heard:
@@ -171,17 +162,21 @@ class Line:
         # What changes a meter is not cut short: nobody could tell whether it was done.
         if exchange.heard or exchange.task.job.priority <= Priority.COMMAND:
             return exchange.until
-        if all(task.job.priority > Priority.COMMAND for task in self._tasks):
+        patience = self._patience[exchange.task.job.meter]
+        # At its first miss, the usual time will do where many may have died.
+        hasty = self._many and not patience.misses
+        if not hasty and all(task.job.priority > Priority.COMMAND for task in self._tasks):
             return exchange.until
-        usual_s = self._patience[exchange.task.job.meter].usual_s()
+        usual_s = patience.usual_s()
         return min(exchange.until, exchange.sent_at + exchange.manners.latency_s + usual_s)
 
     def _choose(self, now: float, wall: float) -> Act:
         """What to do while no exchange runs."""
         self._expire(now)
         expiry = min((task.job.not_after for task in self._tasks), default=math.inf)
-        if not self._up:
-            return Open() if now >= self._open_at else Rest(min(self._open_at, expiry))
+        if not self._port.up:
+            open_at = self._port.open_at
+            return Open() if now >= open_at else Rest(min(open_at, expiry))
         while self._tasks:
             task = self._next(now)
             ready_at = self._ready_at(task, now)
@@ -271,6 +266,8 @@ class Line:
         timeout_s = self._patience[task.job.meter].timeout_s(manners.least_timeout_s, most_s)
         self._overhear(now)
         self._hearing.sharing.begin()
+        mute = len(self._mute - {task.job.meter})
+        self._many = mute >= max(MANY, len(self._manners) * MANY_SHARE)
         self._exchange = Exchange(task, manners, request, self._number, len(data), now, timeout_s)
         self._held_since = None
         return Transmit(manners.settings, data)
@@ -326,6 +323,7 @@ class Line:
         meter, manners = exchange.task.job.meter, exchange.manners
         if answered:
             self._patience[meter].replied(exchange.delay_s)
+            self._mute.discard(meter)
         self._free(exchange, now)
         self._hearing.over(exchange, now, answered=answered)
         self._overhear(now)
@@ -350,17 +348,21 @@ class Line:
         self._end(exchange, now, answered=False)
         if fault is not Fault.PORT:
             self._patience[exchange.task.job.meter].missed()
-        if exchange.manners.reconnect and self._up:
-            self._up, self._open_at = False, now
+        if exchange.task.hopeless(fault):
+            self._mute.add(exchange.task.job.meter)
+        if exchange.manners.reconnect and self._port.up:
+            self._port.anew(now)
         self._retry(exchange.task, now, fault, error)
 
     def _retry(
         self, task: Task, now: float, fault: Fault, error: str, *, permanent: bool = False
     ) -> None:
         """Queue the request in hand again, behind the others of its class, or give it up."""
-        task.order = self._next_order()
-        task.failure = (fault, error)
-        if permanent or task.tries >= task.job.tries:
+        task.order, task.failure = self._next_order(), (fault, error)
+        # Thirty meters that died together would hold up the living with their second and third
+        # tries; a probe asks each of them again, and all probes together have their share.
+        dead = self._many and task.hopeless(fault) and task.job.priority is Priority.POLL
+        if permanent or dead or task.tries >= task.job.tries:
             self._conclude(task, now, fault, error, permanent=permanent)
         else:
             task.restart()
@@ -378,7 +380,7 @@ class Line:
             if task.failure:
                 task.give_up(*task.failure)
             if not task.over:
-                why = "the line was busy" if self._up else "its port is not there"
+                why = "the line was busy" if self._port.up else "its port is not there"
                 error = f"line {self.name}: job {task.job.id} for {task.job.meter} expired; {why}"
                 task.give_up(Fault.EXPIRED, error)
             self._finish(task, now)
@@ -391,9 +393,8 @@ class Line:
 
     def _tell(self, reason: str) -> None:
         """Report the port's state where it differs from what was told last."""
-        if self._told is not self._up:
-            self._told = self._up
-            self._emit(PortChanged(self.name, self._up, reason))
+        if self._port.turned():
+            self._emit(PortChanged(self.name, self._port.up, reason))
 
     def _next_order(self) -> int:
         self._order += 1

@@ -2,6 +2,8 @@
 
 A broker's address is ``mqtt://host[:1883]`` or, with TLS, ``mqtts://host[:8883]``.
 
+Without TLS nothing here takes anything from ``ssl``, so that it is not loaded (gateway/standin.py).
+
 Not supported: user and password inside the address (addresses are logged), websockets.
 """
 
@@ -69,19 +71,7 @@ class SettingsError(Exception):
     """A certificate file cannot be used.  Trying again helps once the file is in order."""
 
 
-class TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """As ssl.SSLSocket.do_handshake."""
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def tls_context(settings: LinkSettings) -> ssl.SSLContext:
+def tls_context(settings: LinkSettings) -> "ssl.SSLContext":
     """TLS 1.2 or newer, the broker's name and signature checked, our certificate shown.
 
     Raises SettingsError if a file is missing or unfit.
@@ -92,7 +82,7 @@ def tls_context(settings: LinkSettings) -> ssl.SSLContext:
     except OSError as error:
         raise SettingsError(f"ca_file {settings.ca_file}: {_plain(error)}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.sslsocket_class = TidySocket
+    context.sslsocket_class = _tidy_socket()
     if settings.cert_file:
         try:
             # The empty password makes an encrypted key an error, not a prompt on a terminal.
@@ -105,12 +95,27 @@ def tls_context(settings: LinkSettings) -> ssl.SSLContext:
     return context
 
 
+def _tidy_socket() -> "type[ssl.SSLSocket]":
+    class TidySocket(ssl.SSLSocket):
+        """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
+
+        def do_handshake(self, block: bool = False) -> None:
+            """As ssl.SSLSocket.do_handshake."""
+            try:
+                super().do_handshake(block)
+            except OSError:
+                self.close()
+                raise
+
+    return TidySocket
+
+
 def why_failed(error: OSError | UnicodeError, broker: str, now: float) -> str:
     """One sentence: what failed at ``broker``, and what to look at.  ``now`` is Unix time."""
-    host, _, _ = endpoint(broker)
-    if isinstance(error, ssl.SSLCertVerificationError):
+    host, _, tls = endpoint(broker)
+    if tls and isinstance(error, ssl.SSLCertVerificationError):
         return f"{broker}: {_why_not_trusted(error, host, now)}"
-    if isinstance(error, ssl.SSLError):
+    if tls and isinstance(error, ssl.SSLError):
         return f"{broker}: {why_refused(str(error), now)}"
     # The numbers of getaddrinfo's errors are negative, those of all others are not.
     if isinstance(error, UnicodeError) or (error.errno or 0) < 0:
@@ -123,7 +128,7 @@ def why_failed(error: OSError | UnicodeError, broker: str, now: float) -> str:
     return f"{broker}: {_plain(error)}{hint if isinstance(error, ConnectionError) else ''}"
 
 
-def _why_not_trusted(error: ssl.SSLCertVerificationError, host: str, now: float) -> str:
+def _why_not_trusted(error: "ssl.SSLCertVerificationError", host: str, now: float) -> str:
     if error.verify_code in _WRONG_NAMES:
         return (
             f"the broker's certificate is not for {host}; use the name that stands in it,"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -161,6 +161,7 @@ def to_json(account: Account) -> str:
     )
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> Account:
     """The account that ``to_json`` wrote.
 

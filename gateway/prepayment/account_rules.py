@@ -42,6 +42,8 @@ class Site:
     tariffs: Collection[str]
     meters: Collection[str]
     """Asset numbers of all configured meters."""
+    prepaying: Collection[str] = ()
+    """Of them those that count down a balance of their own."""
     accounts: Mapping[str, Account] = field(default_factory=dict)
     """The present version of every account there ever was, by number."""
 
@@ -218,6 +220,8 @@ def _change_problems(current: Account, wanted: Account, today: date) -> Iterator
     for key in _FIXED:
         if getattr(current, key) != getattr(wanted, key):
             yield f"{key}: it is {getattr(current, key)} and stays so"
+    if current.mode is Mode.MIRROR and wanted.mode is not Mode.MIRROR:
+        yield "mode: its days so far were paid at the meter; close it and open another account"
     if wanted.meterings[: len(current.meterings)] != current.meterings:
         yield "meterings: those there are stay as they are; meters are replaced by a swap"
     kept = len(current.meterings)
@@ -318,6 +322,12 @@ def _reference_problems(account: Account, site: Site) -> Iterator[str]:
     for n, one in enumerate(account.meterings):
         if one.until is None and one.meter not in site.meters:
             yield f"meterings[{n}].meter: found {one.meter!r}; no such meter in the configuration"
+        own = one.until is None and not one.minus and one.meter in site.prepaying
+        if own and account.mode is not Mode.MIRROR:
+            yield (
+                f"meterings[{n}].meter: {one.meter} prepays by itself (status word 3); choose the"
+                " mode mirror, or set the meter to remote fee control (远程费控)"
+            )
 
 
 def _known(names: Collection[str]) -> str:

@@ -10,8 +10,8 @@ Every finding names the invariant that is broken:
     L10  a transaction that was changed after it was posted
     L11  a number that is missing
 
-Not here: whether a charge follows from its readings and its tariff (L5, L7); whether a key was used
-twice (L4), which the database refuses.
+Not here: whether a charge follows from its readings and its tariff (L5, L7), which
+technician/derivation.py looks at; whether a key was used twice (L4), which the database refuses.
 """
 
 from collections import Counter

@@ -7,7 +7,7 @@ difference.  Pure.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -16,6 +16,7 @@ from gateway.prepayment.account import Account, Contract
 from gateway.prepayment.ledger import Draft, Kind, Span, Transaction
 from gateway.prepayment.segment import Segment
 from gateway.prepayment.settle import (
+    DAY,
     ROUNDING,
     Books,
     Doubt,
@@ -24,7 +25,12 @@ from gateway.prepayment.settle import (
     advance,
     begin,
 )
-from gateway.prepayment.validity import Flag
+from gateway.prepayment.validity import ANY_METER, ANYTHING, Flag
+
+AGAINST_USUAL = frozenset((Flag.JUMP, Flag.DROP))
+"""Flags that depend on what the configuration calls usual, and bear on no amount."""
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def draft(account: Account, part: Part, generation: int, ends: Callable[[date], float]) -> Draft:
@@ -86,7 +92,7 @@ def _detail(part: Part, generation: int) -> str:
             segment.contract.capacity_va,
             segment.contract.demand_w,
         ]
-    return json.dumps(found, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,69 +135,94 @@ def stand(charge: Transaction) -> Stand:
     return Stand(position, found["generation"], (after, to), flags)
 
 
-def standing(transactions: Sequence[Transaction]) -> list[Transaction]:
-    """The charges that were not reversed, in the order of the days they are for."""
-    undone = {one.draft.reverses for one in transactions}
-    found = [
-        one for one in transactions if one.draft.kind is Kind.CHARGE and one.number not in undone
-    ]
-    return sorted(found, key=lambda one: (max(span.to for span in one.draft.spans), one.number))
+def standing(newest_first: Iterable[Transaction]) -> Iterator[Transaction]:
+    """The charges that were not reversed, of the newest days first.
+
+    What is reversed is always the end of them, so they are in the order of their days.
+    """
+    undone = set()
+    for one in newest_first:
+        if one.draft.reverses is not None:
+            undone.add(one.draft.reverses)
+        elif one.draft.kind is Kind.CHARGE and one.number not in undone:
+            yield one
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where to begin to derive charges again."""
+
+    number: int
+    """Of the charge it follows; 0: there is none before."""
+    position: Position
+    charges: list[Transaction]
+    """Those behind it that stand, in the order of their days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rerated:
     """What has to be undone, and what to be posted instead."""
 
+    kept: int
+    """Number of the last charge that stays; 0: there is none."""
     undo: list[Transaction]
     """From the newest to the oldest."""
     parts: list[Part]
-    position: Position
     doubts: list[Doubt]
 
 
-def from_day(
-    account: Account, charges: Sequence[Transaction], since: date
-) -> tuple[Position, list[Transaction]]:
-    """Where to begin to derive the days from ``since`` on again, and the charges behind that."""
-    kept = 0
-    for n, charge in enumerate(charges, 1):
+def from_day(account: Account, newest_first: Iterable[Transaction], since: date) -> Start:
+    """Where to begin to derive the days from ``since`` on again."""
+    charges: list[Transaction] = []
+    for charge in standing(newest_first):
         after = stand(charge)
         # Between two readings nothing is known: begin where there is one.
         if after.position.day < since and after.read[1] == after.position.day:
-            kept = n
-    start = stand(charges[kept - 1]).position if kept else begin(account)
-    return start, list(charges[kept:])
+            return Start(charge.number, after.position, charges[::-1])
+        charges.append(charge)
+    return Start(0, begin(account), charges[::-1])
 
 
-def rerate(
-    account: Account,
-    start: Position,
-    charges: Sequence[Transaction],
-    days: Sequence[date],
-    books: Books,
-) -> Rerated:
-    """Derive from ``start`` on again, by the readings of ``days``, and compare with ``charges``."""
-    parts, position, doubts = advance(account, start, days, books)
-    same = 0
-    for charge, part in zip(charges, parts, strict=False):
+def rerate(account: Account, start: Start, days: Sequence[date], books: Books) -> Rerated:
+    """Derive from ``start`` on again, by the readings of ``days``, and compare with its charges."""
+    parts, _, doubts = advance(account, start.position, days, books)
+    same, kept = 0, start.number
+    for charge, part in zip(start.charges, parts, strict=False):
         if not _alike(account, charge, part):
             break
-        same += 1
-    return Rerated(list(reversed(charges[same:])), parts[same:], position, doubts)
+        same, kept = same + 1, charge.number
+    return Rerated(kept, start.charges[same:][::-1], parts[same:], doubts)
 
 
-def derived(
-    account: Account, start: Position, charges: Sequence[Transaction], books: Books
-) -> Rerated:
-    """Derive the charges again from the very readings that they cite: no difference is right."""
-    stands = [stand(one) for one in charges]
+def derived(account: Account, start: Start, books: Books) -> Rerated:
+    """Derive the charges again from the very readings that they cite: no difference is right.
+
+    What is possible and usual does not matter: those readings were judged when they came.
+    """
+    stands = [stand(one) for one in start.charges]
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
-    looks = replace(books, confirmed=sure)
-    return rerate(account, start, charges, days, looks)
+    limits = {
+        meter: replace(ANY_METER, capacity_wh=one.capacity_wh)
+        for meter, one in books.limits.items()
+    }
+    looks = replace(books, confirmed=sure, usual=ANYTHING, limits=limits)
+    return rerate(account, start, days, looks)
+
+
+def refusal(
+    refused: Mapping[str, Sequence[tuple[date, date]]],
+) -> Callable[[str, date, date], bool]:
+    """``Books.rates_refused`` by spans of days: by meter the first, and the first after it."""
+    return lambda meter, after, to: any(
+        max(first, after + DAY) <= min(to, end - DAY) for first, end in refused.get(meter, ())
+    )
 
 
 def _alike(account: Account, charge: Transaction, part: Part) -> bool:
-    """Whether a charge is what the part would be."""
-    made = draft(account, part, stand(charge).generation, lambda _: charge.draft.effective)
+    """Whether a charge is what the part would be, whatever is called usual by now."""
+    said = stand(charge)
+    flags = part.flags - AGAINST_USUAL | said.flags & AGAINST_USUAL
+    part = replace(part, flags=flags)
+    made = draft(account, part, said.generation, lambda _: charge.draft.effective)
     return made == replace(charge.draft, key=made.key)

@@ -21,6 +21,7 @@ from gateway.prepayment.segment import Prices, Segment, contract_on, segment_of
 from gateway.prepayment.tariff import Tariff
 from gateway.prepayment.usage import Usage, UsageError
 from gateway.prepayment.validity import (
+    ANY_METER,
     TOTAL,
     Flag,
     Judged,
@@ -123,8 +124,8 @@ class Books:
     shown: Callable[[str, date], Shown | None]
     limits: Mapping[str, Meter]
     usual: Usual
-    rates_refused: frozenset[str] = frozenset()
-    """Meters whose time table is not the tariff's."""
+    rates_refused: Callable[[str, date, date], bool] = lambda _meter, _after, _to: False
+    """Whether the time table of a meter was not the tariff's on a day after one, up to another."""
     confirmed: frozenset[date] = frozenset()
     """Days whose reading is far above the usual and known to be real."""
 
@@ -179,11 +180,12 @@ def between(
         if before is None or after is None:
             return None
         days = (last - first).days
-        found = judge(before.registers, after, days, books.limits[one.meter], books.usual, usual_wh)
+        limits = books.limits.get(one.meter, ANY_METER)
+        found = judge(before.registers, after, days, limits, books.usual, usual_wh)
         if isinstance(found, Kept):
             return Doubt(one.meter, to, found.odd, found.text)
         flags |= found.flags
-        if one.meter in books.rates_refused:
+        if books.rates_refused(one.meter, first, last):
             flags.add(Flag.RATES_REFUSED)
         for name, amount in found.used.items():
             used[name] += -amount if one.minus else amount
@@ -225,11 +227,10 @@ def charge(
             used = _at_flat_rate(used, tariff)
         position = _extended(position, segment, used, end - n, demand_w)
         before_wh = position.unpriced_wh
-        position, charged = _billed(account, position, tariff, day)
+        recent_wh = _recent(position, used.get(TOTAL, 0), end - n)
+        position, charged = _billed(account, position, tariff, day, recent_wh)
         if position.unpriced_wh:
             flags |= {Flag.UNPRICED}
-        recent_wh = _recent(position, used.get(TOTAL, 0), end - n)
-        position = replace(position, day=day, recent_wh=recent_wh)
         parts.append(
             Part(
                 after=after,
@@ -269,12 +270,13 @@ def _extended(
 ) -> Position:
     """The position with ``days`` more, in the same segment or at the beginning of a new one."""
     if segment == position.segment:
-        total = Counter(position.used)
-        total.update(used)
+        total = dict(position.used)
+        for name, amount in used.items():
+            total[name] = total.get(name, 0) + amount
         highest = max(demand_w or 0, position.demand_w or 0)
         return replace(
             position,
-            used=dict(total),
+            used=total,
             days=position.days + days,
             demand_w=None if demand_w is None else highest,
         )
@@ -301,17 +303,26 @@ def _added(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _at_flat_rate(used: Mapping[str, int], tariff: Tariff) -> dict[str, int]:
-    """The registers as if everything had been used at the flat rate (平), for the time being."""
+    """The registers as if everything had been used at the flat rate (平), for the time being.
+
+    A tariff without one is priced as the meter counted: too little is not given away for nothing.
+    """
+    flat = tariff.registers.get("flat")
+    if flat is None:
+        return dict(used)
     found = {name: 0 if name.startswith(RATE) else amount for name, amount in used.items()}
-    if flat := tariff.registers.get("flat"):
-        found[f"{TOTAL}_{flat}"] = used.get(TOTAL, 0)
+    found[f"{TOTAL}_{flat}"] = used.get(TOTAL, 0)
     return found
 
 
 def _billed(
-    account: Account, position: Position, tariff: Tariff | None, day: date
+    account: Account,
+    position: Position,
+    tariff: Tariff | None,
+    day: date,
+    recent_wh: tuple[int, ...],
 ) -> tuple[Position, dict[str, int]]:
-    """The bill of the segment so far, and what of it is not charged yet, by category.
+    """The bill of the segment up to ``day``, and what of it is not charged yet, by category.
 
     What cannot be priced stays in the position and is priced when it can be: the bill runs over the
     whole segment.
@@ -322,7 +333,8 @@ def _billed(
         # The meter does not count what the tariff prices: for a person to see to.
         made = None
     if made is None:
-        return replace(position, unpriced_wh=position.used.get(TOTAL, 0)), {}
+        unpriced_wh = position.used.get(TOTAL, 0)
+        return replace(position, day=day, recent_wh=recent_wh, unpriced_wh=unpriced_wh), {}
     sums: Mapping[str, int] = made.by_category() | {ROUNDING: made.rounding_e4}
     new = {
         name: sums.get(name, 0) - position.posted.get(name, 0)
@@ -330,6 +342,8 @@ def _billed(
     }
     position = replace(
         position,
+        day=day,
+        recent_wh=recent_wh,
         posted={name: amount for name, amount in sums.items() if amount},
         steps_wh=made.step_wh,
         unpriced_wh=0,

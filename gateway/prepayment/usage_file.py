@@ -112,7 +112,8 @@ def _period_days(table: UsageTable, tariff: Tariff) -> int:
         case Days(days=days):
             return days
         case Months(months=months):
-            return 30 * months
+            # A month of 31 days is one, too.
+            return max(30 * months, table.days or 0)
 
 
 def _energy(found: str | Mapping[str, str], tariff: Tariff, where: str) -> dict[str, int]:

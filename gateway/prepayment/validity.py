@@ -69,6 +69,10 @@ class Meter:
     max_kw: int
 
 
+ANY_METER = Meter(capacity_wh=0, step_wh=1_000_000, max_kw=1_000_000)
+"""Nothing is known of it: nothing but a fall is impossible."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
     """How much is suspicious."""
@@ -79,6 +83,10 @@ class Usual:
     """Less than this a day is never far more: a weekend house comes to life."""
     days_max: int
     """A longer stretch without readings is for a person to decide."""
+
+
+ANYTHING = Usual(jump_times=1, jump_floor_wh=2**62, days_max=2**31)
+"""Nothing is suspicious: for charges that stand already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ Beside an account's versions stand where its charging has come to (its position)
 were told, so that a restart neither charges nor alerts twice.
 """
 
+from hashlib import sha256
+
 from gateway.prepayment.account import Account, from_json, to_json
 from gateway.prepayment.alerts import Rung, State
 from gateway.store.connection import Connection
@@ -46,6 +48,19 @@ class AccountReader:
         """The accounts that have or had the meter with this asset number."""
         return [from_json(body) for (body,) in self._connection.rows(_OF_METER, meter)]
 
+    def versions(self) -> int:
+        """How many there are of all accounts together: another number, and one has changed."""
+        [count] = self._connection.row("select count(*) from account") or (0,)
+        return int(count)
+
+    def damaged(self) -> list[tuple[str, int]]:
+        """Number and version of those whose text is not what was stored."""
+        # As a blob: a damaged text may be no UTF-8.
+        rows = self._connection.rows(
+            "select number, version, cast(body as blob), digest from account where digest != ''"
+        )
+        return [(number, version) for number, version, body, kept in rows if _digest(body) != kept]
+
     def position(self, number: str) -> str | None:
         """Where charging stands, as ``set_position`` was given it."""
         row = self._connection.row("select body from position where account = ?", number)
@@ -76,10 +91,12 @@ class Accounts(AccountReader):
 
         ``recorded`` is Unix time, ``issuer`` ordered it, ``reason`` is the order's id or words.
         """
+        body = to_json(account)
         self._database.write(
-            "insert into account (number, version, recorded, issuer, reason, body)"
-            " values (?, ?, ?, ?, ?, ?)",
-            *(account.number, account.version, recorded, issuer, reason, to_json(account)),
+            "insert into account (number, version, recorded, issuer, reason, body, digest)"
+            " values (?, ?, ?, ?, ?, ?, ?)",
+            *(account.number, account.version, recorded, issuer, reason, body),
+            _digest(body.encode()),
         )
         for metering in account.meterings:
             self._database.write(
@@ -103,3 +120,7 @@ class Accounts(AccountReader):
             " values (?, ?, ?, ?, ?, ?)",
             *(number, state.balance_e4, *(state.told_e4.get(rung) for rung in Rung)),
         )
+
+
+def _digest(body: bytes) -> str:
+    return sha256(body).hexdigest()

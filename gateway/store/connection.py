@@ -2,18 +2,14 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from gateway.store.faults import (
-    StoreDamagedError,
-    StoreError,
-    StoreIOError,
+    SqliteFaults,
     damaged,
-    sqlite_faults,
     unusable,
 )
 
@@ -43,32 +39,22 @@ class Connection:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self._failed: StoreError | None = None
-        """The fault after which nothing more may be written."""
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            with sqlite_faults(self.path):
-                yield
-        except (StoreDamagedError, StoreIOError) as error:
-            self._failed = error
-            raise
+        self._faults = SqliteFaults(path)
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """All rows of a query."""
-        with self._faults():
+        with self._faults:
             return self._connection.execute(sql, parameters).fetchall()
 
     def row(self, sql: str, *parameters: Any) -> Row | None:
         """The first row of a query, or None."""
-        with self._faults():
+        with self._faults:
             row: Row | None = self._connection.execute(sql, parameters).fetchone()
             return row
 
     def close(self) -> None:
         """Close it."""
-        with self._faults():
+        with self._faults:
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -85,7 +71,7 @@ class Connection:
 
 def connect(path: Path, mode: str, busy_timeout_ms: int) -> sqlite3.Connection:
     """Open the file at ``path``; ``mode`` is SQLite's: ``ro``, or ``rwc`` to make it if needed."""
-    with sqlite_faults(path):
+    with SqliteFaults(path):
         return sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}",
             uri=True,
@@ -102,7 +88,7 @@ def open_sound(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     with contextlib.ExitStack() as opened:
         connection = connect(path, "rwc", busy_timeout_ms)
         opened.callback(connection.close)
-        with sqlite_faults(path):
+        with SqliteFaults(path):
             for name, (wanted, expected) in _SETTINGS.items():
                 connection.execute(f"pragma {name} = {wanted}")
                 [(found,)] = connection.execute(f"pragma {name}")

@@ -19,25 +19,23 @@ Not supported: network file systems, file systems mounted without barriers.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-
-import sqlite_utils
 
 from gateway.store.ballast import Ballast
 from gateway.store.connection import Connection, connect, open_sound
 from gateway.store.faults import (
     DiskFullError,
     LockedError,
+    SqliteFaults,
     StoreDamagedError,
     StoreError,
     os_faults,
-    sqlite_faults,
 )
 from gateway.store.head import Head, HeadFile
-from gateway.store.schema import migrate
 from gateway.store.startup import How, Started, judge, lock, quarantine
+from gateway.store.upgrade import upgrade
 
 BALLAST_BYTES = 8 * 1024 * 1024
 BUSY_TIMEOUT_MS = 1000
@@ -134,8 +132,8 @@ class Database(Connection):
         After a StoreDamagedError or StoreIOError every further one raises the same: after a failed
         fsync a second one reports success for data that never reached the medium.
         """
-        if self._failed:
-            raise self._failed
+        if self._faults.failed:
+            raise self._faults.failed
         if self._connection.in_transaction:
             raise RuntimeError("a transaction was begun inside another; the outer one must do")
         try:
@@ -153,8 +151,15 @@ class Database(Connection):
         """Change something inside a transaction.  Returns how many rows were changed."""
         if not self._connection.in_transaction:
             raise RuntimeError(f"a change outside a transaction: {sql}")
-        with self._faults():
+        with self._faults:
             return self._connection.execute(sql, parameters).rowcount
+
+    def write_all(self, sql: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Change the same for each of ``rows``, inside a transaction."""
+        if not self._connection.in_transaction:
+            raise RuntimeError(f"a change outside a transaction: {sql}")
+        with self._faults:
+            self._connection.executemany(sql, rows)
 
     def meta(self, key: str) -> str | None:
         """The small fact stored under ``key``."""
@@ -208,7 +213,7 @@ class Database(Connection):
         start judges what is on flash.
         """
         with self._held.pop_all() as held:
-            if self._failed is None and self._mark_closed():
+            if self._faults.failed is None and self._mark_closed():
                 held.callback(super().close)
                 self._write_head(self._present())
             else:
@@ -231,7 +236,7 @@ class Database(Connection):
         self._connection.close()
 
     def _write_head(self, head: Head) -> None:
-        with self._faults():
+        with self._faults:
             self._head.write(head)
 
     def _judge(self, damage: str, without_log: bool) -> Started:
@@ -302,8 +307,8 @@ def _open(
         connection, damage = _open_or_set_aside(path, head.remembered, busy_timeout_ms)
         with contextlib.ExitStack() as connected:
             connected.callback(connection.close)
-            with sqlite_faults(path):
-                migrate(sqlite_utils.Database(connection, execute_plugins=False), path)
+            with SqliteFaults(path):
+                upgrade(connection, path)
             database = Database(path, connection, head, ballast)
             database.begin(now(), entropy, damage=damage, without_log=without_log)
             connected.pop_all()

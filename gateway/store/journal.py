@@ -10,7 +10,7 @@ Not supported: taking old transactions out of the file.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.prepayment.chain import (
     FIELDS,
@@ -40,6 +40,8 @@ RECORD = ", ".join(f"coalesce(cast({field} as blob), x'')" for field in ("hash",
 """The columns to be selected: the hash, then what it was made of, as bytes."""
 SLICE = 4096
 """So many transactions are held in memory at a time."""
+FEW = 32
+"""So many of an account are read at once where the newest are asked for."""
 
 
 class KeyReusedError(StoreError):
@@ -97,6 +99,13 @@ class JournalReader:
         """The transaction with this number."""
         return next(iter(self._found("number = ?", number)), None)
 
+    def hash_of(self, number: int) -> bytes:
+        """The hash of the transaction with this number, which stands for all it says; empty if
+        there is none.
+        """
+        row = self._connection.row("select hash from journal where number = ?", number)
+        return row[0] if row else b""
+
     def transactions(self, first: int, last: int) -> list[Transaction]:
         """Those numbered ``first`` to ``last``, both included, as far as they exist."""
         return self._found("number between ? and ?", first, last)
@@ -112,6 +121,17 @@ class JournalReader:
     def of_account(self, account: str, after_number: int = 0) -> list[Transaction]:
         """Those that concern a customer account; the empty one: suspense alone."""
         return self._found("account = ? and number > ?", account, after_number)
+
+    def newest(self, account: str) -> Iterator[Transaction]:
+        """Those that concern a customer account, the newest first; read as far as it is asked."""
+        before = self.head()[0] + 1
+        while found := self._found(
+            "number in (select number from journal where account = ? and number < ?"
+            " order by number desc limit ?)",
+            *(account, before, FEW),
+        ):
+            yield from reversed(found)
+            before = found[0].number
 
     def by_key(self, key: str) -> Transaction | None:
         """The transaction with this idempotency key."""
@@ -208,13 +228,16 @@ class Journal(JournalReader):
             *fields,
             hash_,
         )
-        for posting in draft.postings:
-            self._database.write(
-                "insert into balance (account, ledger, amount) values (?, ?, ?)"
-                " on conflict (account, ledger) do update set amount = amount + excluded.amount",
-                *(posting.account, posting.ledger, posting.amount),
-            )
-        return Posted(restore(fields, hash_), repeated=False)
+        self._database.write_all(
+            "insert into balance (account, ledger, amount) values (?, ?, ?)"
+            " on conflict (account, ledger) do update set amount = amount + excluded.amount",
+            ((one.account, one.ledger, one.amount) for one in draft.postings),
+        )
+        kept = replace(draft, effective=milliseconds(draft.effective) / 1000)
+        transaction = Transaction(
+            number=number, draft=kept, recorded=recorded_ms / 1000, clock=clock, hash=hash_
+        )
+        return Posted(transaction, repeated=False)
 
     def post_all(self, drafts: Iterable[Draft], recorded: float, clock: str) -> list[Posted]:
         """Post each, in order: a reversal and what replaces it belong together."""

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.store.connection import connect
-from gateway.store.faults import StoreError, damaged, os_faults, sqlite_faults, sync_directory
+from gateway.store.faults import SqliteFaults, StoreError, damaged, os_faults, sync_directory
 from gateway.store.startup import quarantine
 
 DIRECTORY = "letterbox"
@@ -93,7 +93,7 @@ class Letterbox:
     def waiting(self) -> list[Letter]:
         """The letters not taken yet, oldest first; some of them, if there are many."""
         connection = self._opened()
-        with sqlite_faults(self.path):
+        with SqliteFaults(self.path):
             [(version,)] = connection.execute("pragma data_version")
             if version == self._version and self._empty:
                 return []
@@ -122,7 +122,7 @@ class Letterbox:
     def clear(self) -> None:
         """Delete what was taken.  Where that cannot be now, the next time does."""
         connection = self._opened()
-        with sqlite_faults(self.path):
+        with SqliteFaults(self.path):
             connection.execute("delete from letter where number <= ?", (self._upto,))
 
     def set_aside(self) -> Path | None:
@@ -178,7 +178,7 @@ def post(directory: Path, letter: Letter) -> None:
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(directory, os.W_OK):
         raise _forbidden(path)
     connection = _connect(path, POST_TIMEOUT_MS)
-    with contextlib.closing(connection), sqlite_faults(path):
+    with contextlib.closing(connection), SqliteFaults(path):
         connection.execute("pragma journal_mode = truncate")
         connection.execute("begin immediate")
         _check_schema(path, connection)
@@ -200,7 +200,7 @@ def _connect(path: Path, timeout_ms: int) -> sqlite3.Connection:
     connection = connect(path, "rw", timeout_ms)
     # A stranger's text may be no UTF-8.
     connection.text_factory = bytes
-    with sqlite_faults(path):
+    with SqliteFaults(path):
         connection.execute("pragma trusted_schema = off")
         connection.execute("pragma cell_size_check = on")
         connection.execute("pragma synchronous = full")
@@ -229,7 +229,7 @@ def _make(path: Path) -> None:
     os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     draft.chmod(FILE_MODE)
     connection = _connect(draft, 0)
-    with contextlib.closing(connection), sqlite_faults(draft):
+    with contextlib.closing(connection), SqliteFaults(draft):
         connection.execute(_TABLE)
     draft.rename(path)
     sync_directory(directory)

@@ -95,10 +95,10 @@ class Readings:
             *(freeze.quality, freeze.reason),
             *(None if freeze.offset_s is None else round(freeze.offset_s), freeze.loaded),
         )
-        for point, amount in freeze.values.items() if added else ():
-            self._database.write(
+        if added:
+            self._database.write_all(
                 "insert into freeze_value (meter, day, point, amount) values (?, ?, ?, ?)",
-                *(freeze.meter, day, point, amount),
+                ((freeze.meter, day, point, amount) for point, amount in freeze.values.items()),
             )
 
     def add_gap(self, gap: Gap) -> None:

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from gateway.prepayment.validity import Shown
+from gateway.store.connection import Connection
 from gateway.store.database import Database
 
 Action = Literal["accept", "reject", "replace", "estimate"]
@@ -34,10 +35,49 @@ class Ruling:
     """Unix time."""
 
 
-class Rulings:
-    """Freezes and rulings in ``database``.  Changes run in the caller's transaction."""
+class RulingReader:
+    """Freezes and rulings as anybody may see them who may read the file."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def shown(self, meter: str, day: date) -> Shown | None:
+        """What the meter is taken to have shown at the end of ``day``; None: nothing is known."""
+        where = (meter, day.isoformat())
+        ruling = self._connection.row(
+            "select action, registers from ruling where meter = ? and day = ?"
+            " order by number desc limit 1",
+            *where,
+        )
+        action = ruling[0] if ruling else ""
+        if ruling and action in ("replace", "estimate"):
+            registers = json.loads(ruling[1])
+            return Shown(registers=registers, ruled=True, estimated=action == "estimate")
+        rows = self._connection.rows(
+            "select point, amount, offset_s, loaded from freeze join freeze_value"
+            " using (meter, day) where meter = ? and day = ?",
+            *where,
+        )
+        if not rows or action == "reject":
+            return None
+        _, _, offset_s, loaded = rows[0]
+        return Shown(
+            registers={row[0]: row[1] for row in rows},
+            clock_offset_s=offset_s or 0,
+            ruled=action == "accept",
+            load_seen=bool(loaded),
+        )
+
+    def is_again(self, account: str) -> bool:
+        """Whether an account's charges have to be derived again before it is charged further."""
+        return bool(self._connection.row("select 1 from derive_again where account = ?", account))
+
+
+class Rulings(RulingReader):
+    """Freezes and rulings for the daemon.  Changes run in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
 
     def add(self, ruling: Ruling) -> None:
@@ -48,33 +88,6 @@ class Rulings:
             *(ruling.meter, ruling.day.isoformat(), ruling.action),
             json.dumps(dict(ruling.registers), sort_keys=True),
             *(ruling.issuer, ruling.reason, ruling.at),
-        )
-
-    def shown(self, meter: str, day: date) -> Shown | None:
-        """What the meter is taken to have shown at the end of ``day``; None: nothing is known."""
-        where = (meter, day.isoformat())
-        ruling = self._database.row(
-            "select action, registers from ruling where meter = ? and day = ?"
-            " order by number desc limit 1",
-            *where,
-        )
-        action = ruling[0] if ruling else ""
-        if ruling and action in ("replace", "estimate"):
-            registers = json.loads(ruling[1])
-            return Shown(registers=registers, ruled=True, estimated=action == "estimate")
-        values = self._database.rows(
-            "select point, amount from freeze_value where meter = ? and day = ?", *where
-        )
-        if not values or action == "reject":
-            return None
-        [offset_s, loaded] = self._database.row(
-            "select offset_s, loaded from freeze where meter = ? and day = ?", *where
-        ) or (None, 0)
-        return Shown(
-            registers=dict(values),
-            clock_offset_s=offset_s or 0,
-            ruled=action == "accept",
-            load_seen=bool(loaded),
         )
 
     def days(self, meters: Iterable[str], after: date) -> list[date]:
@@ -93,6 +106,9 @@ class Rulings:
 
     def first_open(self, meter: str, after: date, before: date) -> date | None:
         """The first day between the two of which it is not known whether there is a freeze."""
+        day = after + timedelta(days=1)
+        if day >= before:
+            return None
         known = {
             day
             for (day,) in self._database.rows(
@@ -102,7 +118,6 @@ class Rulings:
                 *(meter, after.isoformat(), before.isoformat()),
             )
         }
-        day = after + timedelta(days=1)
         while day < before:
             if day.isoformat() not in known:
                 return day
@@ -146,10 +161,6 @@ class Rulings:
         """An account whose charges have to be derived again, and from which day on."""
         row = self._database.row("select account, since from derive_again limit 1")
         return (row[0], date.fromisoformat(row[1])) if row else None
-
-    def is_again(self, account: str) -> bool:
-        """Whether an account's charges have to be derived again before it is charged further."""
-        return bool(self._database.row("select 1 from derive_again where account = ?", account))
 
     def done_again(self, account: str) -> None:
         """It was derived again."""

@@ -13,6 +13,7 @@ from sqlite_utils import Database, Migrations
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
 from gateway.store.schema_approvals import APPROVALS
+from gateway.store.schema_meters import METERS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
 from gateway.store.schema_switching import RECORDS, SWITCHING
@@ -226,7 +227,14 @@ def m006_settlement(db: Database) -> None:
 
 
 @migrations()
-def m007_switching_orders(db: Database) -> None:
+def m007_meters(db: Database) -> None:
+    """What is possible at a meter, whether it prepays, when its rates count."""
+    for statement in METERS:
+        db.execute(statement)
+
+
+@migrations()
+def m009_switching_orders(db: Database) -> None:
     """Who asked for a cut and who agreed, notices served, calendars, stops, the dry run."""
     for statement in APPROVALS:
         db.execute(statement)

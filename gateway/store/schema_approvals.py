@@ -1,4 +1,4 @@
-"""The tables of orders about supply (m007): votes, proofs of notices, calendars, stops, dry run.
+"""The tables of orders about supply (m009): votes, proofs of notices, calendars, stops, dry run.
 
 All of it is evidence, so all of it only grows: what ends is followed by a row that says so.
 """

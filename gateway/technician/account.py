@@ -29,10 +29,12 @@ from gateway.store.connection import Connection
 from gateway.store.database import ReadOnly
 from gateway.store.faults import StoreError
 from gateway.store.journal import JournalReader
+from gateway.store.meter_facts import MeterFactsReader
 from gateway.technician import account_orders
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import Answer, desk, tell
+from protocols import points
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
 SHOWN = 8
@@ -127,13 +129,16 @@ def show(path: Path, number: str, *, as_json: bool) -> None:
         one = _one(file, number)
         journal = JournalReader(file)
         balances = journal.balances(number)
+        own = _own_balances(MeterFactsReader(file), one)
         count = len(journal.of_account(number))
         asked = StatementOf(name="statement", account=number, skip=max(0, count - SHOWN))
         last = statement_message(journal, asked, ZoneInfo(config.gateway.timezone))
     if as_json:
-        click.echo(json.dumps(_tree(one, balances), ensure_ascii=False))
+        tree = _tree(one, balances) | {"meters_own": own}
+        click.echo(json.dumps(tree, ensure_ascii=False))
         return
-    click.echo(tabulate(_facts(one, balances), tablefmt="plain", disable_numparse=True))
+    facts = [*_facts(one, balances), *_of_meters(own, ZoneInfo(config.gateway.timezone))]
+    click.echo(tabulate(facts, tablefmt="plain", disable_numparse=True))
     if last.lines:
         click.echo("\n" + _lines(last, config))
 
@@ -163,6 +168,33 @@ def _facts(one: Account, balances: Balances) -> Iterator[tuple[str, str]]:
     for name, value in asdict(one.contract).items():
         if value:
             yield name.replace("_", " ").replace(" va", ", VA").replace(" w", ", W"), str(value)
+
+
+def _own_balances(facts: MeterFactsReader, one: Account) -> dict[str, dict[str, Any]]:
+    """What its meters say of balances of their own, by meter: those that say so."""
+    said = facts.prepays()
+    found = {}
+    for metering in one.meterings:
+        meter = metering.meter
+        if metering.until is None and meter in said and said[meter].prepays:
+            left = facts.balance(meter)
+            found[meter] = {
+                "counts_down": said[meter].kind,
+                "since": said[meter].since.isoformat(),
+                "left": {point: amount for point, (amount, _) in left.items()},
+                "read": max((at for _, at in left.values()), default=None),
+            }
+    return found
+
+
+def _of_meters(own: dict[str, dict[str, Any]], zone: ZoneInfo) -> Iterator[tuple[str, str]]:
+    for meter, said in own.items():
+        yield "prepays itself", f"{meter} counts down {said['counts_down']}, not charged here"
+        for point, amount in said["left"].items():
+            read = datetime.fromtimestamp(said["read"], zone)
+            known = points.point(point)
+            unit = known.unit if known else ""
+            yield "", f"{point.replace('_', ' ')} {amount} {unit}, read {read:%Y-%m-%d %H:%M}"
 
 
 @account.command()

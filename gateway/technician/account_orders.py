@@ -145,7 +145,7 @@ def open_(sender: Sender, number: str, day: str, **given: Any) -> None:
 def change(sender: Sender, number: str, **given: Any) -> None:
     """Change an account; what is not given stays.  Needs a key with the role account.
 
-    Taking protection away needs two persons and is not done here.
+    Taking protection away needs two persons: see unprotect.
     """
     names = ("mode", "regime", "class", "dispute", "policy", "language")
     tariff = given["tariff"]
@@ -283,6 +283,28 @@ def emergency(sender: Sender, number: str) -> None:
     sender.send(name="emergency", account=number)
 
 
+@click.command()
+@order
+@number_argument
+@click.option("--class", type=Choice(CLASSES), help="The lower class.")
+@click.option("--no-cut", is_flag=True, help="Remove the veto.")
+@click.option("--dispute", is_flag=True, help="The dispute is settled.")
+@click.option("--mode", type=Choice(MODES))
+@click.option("--reason", required=True)
+def unprotect(sender: Sender, number: str, reason: str, **given: Any) -> None:
+    """Take protection away: the same order by two keys with the role protect.
+
+    The first is kept for a day; the second one does it.
+    """
+    sender.send(
+        name="protect.remove",
+        account=number,
+        version=_version(sender.at, number),
+        reason=reason,
+        **given,
+    )
+
+
 def _version(at: Desk, number: str) -> int:
     """The version that is to be changed: if somebody is faster, the change is refused."""
     try:
@@ -295,4 +317,4 @@ def _version(at: Desk, number: str) -> int:
     return found.version
 
 
-COMMANDS = (open_, change, close, swap, topup, reverse, adjust, voucher, emergency)
+COMMANDS = (open_, change, close, swap, topup, reverse, adjust, voucher, emergency, unprotect)

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway import livestate
+from gateway.acquisition.days import day_of
 from gateway.clock import Clock
+from gateway.technician.demo_accounts import ZONE, Counter
+from gateway.technician.demo_books import standings
 from gateway.technician.demo_broker import HOST, command, free_port
 from gateway.technician.demo_site import (
     PATIENCE_S,
@@ -20,6 +23,7 @@ from gateway.technician.demo_view import Moment
 from simulators.area import Area
 from simulators.headend import HeadEnd
 from simulators.ledger import Ledger
+from simulators.seller import Seller
 
 START_S = 20.0
 """How long a part may take to be there."""
@@ -49,6 +53,12 @@ class Demo:
     ledger: Ledger = field(default_factory=Ledger)
     began: float = 0.0
     """When the gateway was started, monotonic."""
+    counter: Counter = field(init=False)
+    """Where the customers pay."""
+
+    def __post_init__(self) -> None:
+        signer, today = self.site.signer, day_of(self.clock.now(), ZONE)
+        self.counter = Counter(self.area, Seller(signer.id, signer.seed), today)
 
     def run(self, seed: int, seconds: float) -> Verdict:
         """Run for so many seconds (or until somebody wishes to stop), and judge.
@@ -77,7 +87,7 @@ class Demo:
             head_end.stop()
         elapsed_s = self.clock.monotonic() - self.began
         state = livestate.read(site.run_directory)
-        return judge(self.area, self.ledger, state, site.database, elapsed_s)
+        return judge(self.area, self.ledger, self.counter, state, site.database, elapsed_s)
 
     def _until(self, there: Callable[[], bool], head_end: HeadEnd, what: str) -> None:
         """Wait for a part."""
@@ -97,6 +107,7 @@ class Demo:
             hint = f"Ends after {seconds:.0f} s, and compares what was stored with what arrived."
         while not self.wishes() and self.clock.monotonic() - self.began < seconds:
             self._step(head_end, hint)
+            self.counter.step(self.ledger, head_end.send, self.clock.now())
             self.site.check()
 
     def _stop(self, head_end: HeadEnd, gateway: Process) -> None:
@@ -129,6 +140,8 @@ class Demo:
             state=livestate.read(self.site.run_directory),
             meters=self.ledger.meters,
             summary=self.ledger.summary(),
+            standings=standings(self.ledger),
+            sold=len(self.counter.sold),
             hint=hint,
         )
         self.show(moment)

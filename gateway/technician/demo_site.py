@@ -5,9 +5,13 @@
     gateway      the real daemon
 
 Each has its log beside the configuration.  Whatever happens to the demo, its processes end with it.
+
+The gateway keeps balances: two tariffs, one policy, and one key, ``ops.key``, that may order all
+about money and accounts, and sign vouchers.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.keys import key_table, write_private
+from gateway.north.signatures import Role, Signer, new_seed
 from gateway.technician.demo_broker import HOST
 from simulators.area import PROFILES, Area
 from simulators.area_meter import AreaMeter
@@ -25,6 +31,7 @@ PATIENCE_S = 10.0
 LOG_LINES = 12
 POLLING = {
     "dlt645-2007-single-phase": (15, ("energy_active_import", "voltage_l1n", "power_active")),
+    "dlt645-1997-single-phase": (20, ("energy_active_import", "voltage_l1n", "power_active")),
     "dlt645-2007-three-phase": (
         15,
         ("energy_active_import", "voltage_l1n", "voltage_l2n", "voltage_l3n", "power_active"),
@@ -33,6 +40,16 @@ POLLING = {
     "chint-dtsu666": (10, ()),
 }
 """Period in seconds and points of each model: about what a line at 2400 baud can do."""
+BACKFILL_DAYS = 31
+HOME, SHOP = "zhejiang-joint-meter-flat", "small-shop-weekly"
+"""The tariffs."""
+TARIFF_FILES = PROFILES.parent / "tariffs"
+"""Where the examples are."""
+POLICY = "demo"
+LIMITS = {"alert_1": "20.00", "alert_2": "10.00", "overdraft": "5.00", "hoarding": "2000.00"}
+"""The policy, in yuan."""
+KEY = "demo-ops"
+VOUCHER_KEY = 1
 
 
 class ProcessError(Exception):
@@ -54,6 +71,7 @@ def _meter_table(line: str, meter: AreaMeter) -> str:
         line=line,
         address=meter.address,
         profile=model,
+        baud=meter.settings.baud,
         period_s=period_s,
         **({"points": points} if points else {}),
     )
@@ -94,6 +112,8 @@ class Site:
     """The processes, in the order they were started."""
 
     directory: Path
+    signer: Signer = field(default_factory=lambda: Signer(KEY, new_seed()))
+    """The head-end's key."""
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -116,8 +136,9 @@ class Site:
             _table("[gateway]", name=GATEWAY, profiles=str(PROFILES), run_directory="run"),
             _table("[store]", directory="store", group_commit_s=2, ballast_mib=1),
             _table("[mqtt]", brokers=brokers, keepalive_s=15, mqtt5=mqtt5),
-            # Freezes and load curves of the past would keep these slow lines busy all the time.
-            _table("[collection]", backfill_days=1, grid_minutes=0),
+            # Load curves of the past would keep these slow lines busy all the time.
+            _table("[collection]", backfill_days=BACKFILL_DAYS, grid_minutes=0),
+            *self._write_prepayment(),
         ]
         for line in area.lines:
             tables.append(_table("[[line]]", name=line.name, port=str(self.directory / line.name)))
@@ -125,6 +146,22 @@ class Site:
         path = self.directory / "gateway.toml"
         path.write_text("\n\n".join(tables) + "\n")
         return path
+
+    def _write_prepayment(self) -> list[str]:
+        """Write the tariffs and keys; returns the tables about them."""
+        tariffs = self.directory / "tariffs"
+        tariffs.mkdir(exist_ok=True)
+        for tariff in (HOME, SHOP):
+            shutil.copy(TARIFF_FILES / f"{tariff}.toml", tariffs)
+        write_private(self.directory / "ops.key", self.signer)
+        roles = (Role.MONEY, Role.ACCOUNT, Role.TARIFF)
+        (self.directory / "keys.toml").write_text(key_table(self.signer, roles) + "\n")
+        return [
+            _table("[keys]", file="keys.toml"),
+            _table("[prepayment]", tariffs="tariffs"),
+            _table("[[policy]]", name=POLICY, **LIMITS),
+            _table("[[voucher_key]]", id=VOUCHER_KEY, public=self.signer.public()),
+        ]
 
     def start(self, name: str, argv: list[str]) -> Process:
         """Start a program.  It gets no signals from our terminal: we end it when its time comes."""

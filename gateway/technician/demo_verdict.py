@@ -1,4 +1,8 @@
-"""Whether the demo was good: what was stored against what arrived, and that against the truth."""
+"""Whether the demo was good: what was stored against what arrived, and that against the truth.
+
+Money too: each balance at the head-end against the gateway's own, and both against the price of
+what the area has truly used.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from gateway.livestate import State
+from gateway.prepayment import ledger as money
+from gateway.prepayment.money import yuan
 from gateway.store.database import ReadOnly
+from gateway.store.journal import JournalReader
+from gateway.technician.demo_accounts import Counter
+from gateway.technician.demo_books import by_account, expected_e4, prepaid_e4
 from gateway.technician.demo_site import GATEWAY
 from simulators.area import Area
 from simulators.ledger import Key, Last, Ledger
@@ -37,6 +46,13 @@ class Counts:
     wrong: int
     """Energy registers at the head-end that their meter never showed."""
     seconds: int
+    accounts: int
+    """Opened by the head-end's orders."""
+    balances_wrong: int
+    topups_counted_once: int
+    """Payments that stand in the journal once, though each was sent several times."""
+    journal_unsound: int
+    """Numbers of the journal that the head-end misses, or has with two contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +75,27 @@ class Verdict:
             f"{counts.meters} meters, {counts.readings_taken} readings taken,"
             f" {counts.messages_delivered} messages delivered in {counts.seconds} s:"
             f" {counts.lost} lost, {counts.gaps} gaps, {counts.duplicates} repeated,"
-            f" {counts.wrong} energy registers wrong"
+            f" {counts.wrong} energy registers wrong;"
+            f" {counts.accounts} accounts, {counts.balances_wrong} balances wrong,"
+            f" {counts.topups_counted_once} top-ups counted once,"
+            f" {counts.journal_unsound} journal entries missing"
         )
 
 
 def judge(
-    area: Area, ledger: Ledger, state: State | None, database: Path, elapsed_s: float
+    area: Area,
+    ledger: Ledger,
+    counter: Counter,
+    state: State | None,
+    database: Path,
+    elapsed_s: float,
 ) -> Verdict:
     """Compare.  Raises StoreError if the gateway has left no database."""
     summary = ledger.summary()
     errors = wrong(area, ledger.meters)
+    balances = wrong_balances(area, ledger, counter, database)
+    times = counted(ledger, counter)
+    unsound = ledger.unsound(GATEWAY)
     counts = Counts(
         meters=summary.meters,
         readings_taken=state["readings_taken"] if state else 0,
@@ -78,16 +105,53 @@ def judge(
         lost=lost(database, ledger),
         wrong=len(errors),
         seconds=round(elapsed_s),
+        accounts=len(counter.opened(ledger)),
+        balances_wrong=len(balances),
+        topups_counted_once=sum(count == 1 for count in times.values()),
+        journal_unsound=len(unsound),
     )
-    complaints = list(errors)
+    complaints = [*errors, *balances, *counter.refused(ledger)]
     if counts.lost or counts.gaps:
         complaints.append(
             f"{counts.lost} stored messages did not arrive, {counts.gaps} of them between others"
         )
+    if unsound:
+        numbers = ", ".join(map(str, unsound[:10]))
+        complaints.append(f"{len(unsound)} journal entries are missing or changed: {numbers}")
+    complaints += [f"payment {p} was counted {n} times" for p, n in times.items() if n != 1]
     missing = sorted(area.meters.keys() - ledger.meters.keys())
     if missing and (elapsed_s > ROUNDS_S or not ledger.meters):
         complaints.append(f"nothing arrived from {', '.join(missing)}")
     return Verdict(counts, tuple(complaints))
+
+
+def counted(ledger: Ledger, counter: Counter) -> dict[str, int]:
+    """How often each payment stands in the journal; those without an answer so far left out."""
+    kept = [one["key"] for posted in by_account(ledger).values() for one in posted]
+    return {
+        payment: kept.count(f"top_up:{payment}")
+        for payment, first in counter.sold.items()
+        if first in ledger.results or f"top_up:{payment}" in kept
+    }
+
+
+def wrong_balances(area: Area, ledger: Ledger, counter: Counter, database: Path) -> list[str]:
+    """The balances that differ: at the head-end, in the gateway, by the truth."""
+    found = []
+    posted = by_account(ledger)
+    with ReadOnly(database) as connection:
+        journal = JournalReader(connection)
+        for customer in counter.opened(ledger):
+            mine = posted.get(customer.number, [])
+            told_e4 = sum(prepaid_e4(one) for one in mine)
+            kept_e4 = journal.balances(customer.number)[money.Ledger.PREPAID]
+            true_e4 = expected_e4(area, customer, counter.since(customer), mine)
+            if not told_e4 == kept_e4 == true_e4:
+                found.append(
+                    f"account {customer.number}: {yuan(told_e4)} yuan by the journal that arrived,"
+                    f" {yuan(kept_e4)} in the gateway, {yuan(true_e4)} by what was truly used"
+                )
+    return found
 
 
 def lost(database: Path, ledger: Ledger) -> int:

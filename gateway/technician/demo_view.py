@@ -4,13 +4,15 @@ Pure: states in, lines of text out; ``Screen`` alone writes to a terminal.
 """
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import TextIO
 
 from gateway.livestate import LineState, MeterState, State
+from gateway.prepayment.money import yuan
+from gateway.technician.demo_books import Standing
 from gateway.technician.status import age
 from simulators.ledger import Last, Summary
 
@@ -32,14 +34,19 @@ class _Column:
 
 _COLUMNS = (
     _Column("meter", 5),
-    _Column("line", 6, drop=3),
-    _Column("address", 12, drop=4),
-    _Column("model", 26, drop=5),
+    _Column("line", 6, drop=7),
+    _Column("address", 12, drop=8),
+    _Column("model", 26, drop=10),
     _Column("import kWh", 11, right=True),
-    _Column("export kWh", 11, right=True, drop=6),
+    _Column("export kWh", 11, right=True, drop=11),
     _Column("voltage V", 9, right=True, drop=1),
     _Column("power W", 10, right=True, drop=2),
     _Column("read", 8, right=True),
+    _Column("account", 7, drop=6),
+    _Column("balance", 8, right=True, drop=3),
+    _Column("lasts", 5, right=True, drop=5),
+    _Column("alert", 8, drop=4),
+    _Column("last top-up", 11, right=True, drop=9),
 )
 
 
@@ -56,6 +63,10 @@ class Moment:
     meters: dict[str, Last]
     """What the head-end knows of each meter."""
     summary: Summary
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """What the head-end knows of each prepaid customer, by meter."""
+    sold: int = 0
+    """Payments so far."""
     hint: str = ""
     """How to stop it, or what it is doing."""
 
@@ -80,11 +91,12 @@ def _row(cells: Sequence[str], kept: Sequence[int]) -> str:
     return " ".join(texts).rstrip()
 
 
-def _meter(meter: MeterState, last: Last | None, now: float) -> tuple[str, ...]:
+def _meter(meter: MeterState, moment: Moment) -> tuple[str, ...]:
+    last = moment.meters.get(meter["asset"])
     values = last.values if last else {}
     read = "-"
     if last:
-        read = age(now - datetime.fromisoformat(last.taken).timestamp())
+        read = age(moment.now - datetime.fromisoformat(last.taken).timestamp())
     return (
         meter["asset"],
         meter["line"],
@@ -95,7 +107,29 @@ def _meter(meter: MeterState, last: Last | None, now: float) -> tuple[str, ...]:
         _number(values.get("voltage_l1n"), 1),
         _number(values.get("power_active"), 1),
         "silent" if meter["silent"] else read,
+        *_money(moment.standings.get(meter["asset"])),
     )
+
+
+def _money(standing: Standing | None) -> tuple[str, ...]:
+    """The columns of a prepaid customer."""
+    if standing is None:
+        return ("",) * 5
+    return (
+        standing.account,
+        f"{Decimal(standing.balance_e4).scaleb(-4):.2f}",
+        "-" if standing.days_left is None else f"{standing.days_left} d",
+        standing.alert,
+        standing.last_top_up,
+    )
+
+
+def till(moment: Moment) -> str:
+    """The prepaid customers in one line."""
+    found = moment.standings.values()
+    left = yuan(sum(one.balance_e4 for one in found))
+    low = sum(bool(one.alert) for one in found)
+    return f"{len(found)} accounts, {left} yuan left, {low} low, {moment.sold} top-ups sold"
 
 
 def _number(text: str | None, decimals: int) -> str:
@@ -126,6 +160,7 @@ def plain(moment: Moment) -> str:
     """The whole moment in one line, for a log."""
     uses = [f"{x['name']} {x['use']:.0%}" for x in moment.state["lines"]] if moment.state else []
     parts = [f"{moment.elapsed_s:.0f} s", f"{len(moment.meters)} meters", flow(moment), *uses]
+    parts.append(till(moment))
     return ", ".join(parts)
 
 
@@ -135,12 +170,12 @@ def page(moment: Moment, width: int, height: int) -> list[str]:
     foot = _foot(moment, width)
     meters = moment.state["meters"] if moment.state else []
     spare = height - 4 - len(foot) - len(meters)
-    title = [f"taiqu demo, {moment.elapsed_s:.0f} s"]
+    title = [f"taiqu demo, {moment.elapsed_s:.0f} s: {till(moment)}"]
     if spare < 0:
         shown = max(0, len(meters) + spare - 1)
         foot.insert(0, f"... {len(meters) - shown} meters more; make the window higher")
         meters = meters[:shown]
-    rows = [_row(_meter(x, moment.meters.get(x["asset"]), moment.now), kept) for x in meters]
+    rows = [_row(_meter(x, moment), kept) for x in meters]
     head = _row([column.title for column in _COLUMNS], kept)
     # Air between the parts, where the window has room for it.
     airs = [[""] if spare > n else [] for n in range(3)]

@@ -10,6 +10,7 @@ from tests.bench.figures import BenchError, Figure
 from tests.bench.flow import drain, throughput
 from tests.bench.footprint import footprint
 from tests.bench.journal import journal
+from tests.bench.settlement import settlement
 from tests.bench.urgent import urgent
 from tests.bench.wire import silent, wire
 
@@ -22,6 +23,7 @@ BENCHES: dict[str, Callable[..., Iterator[Figure]]] = {
     "drain": drain,
     "footprint": footprint,
     "journal": journal,
+    "settlement": settlement,
 }
 
 

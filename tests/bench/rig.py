@@ -140,11 +140,14 @@ class Daemon:
     def __init__(self, folder: Path, python: str) -> None:
         self._folder = folder
         self.log = folder / "daemon.log"
+        # Compiling takes memory; pip does it where the daemon is installed, so here as well.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [python, "-m", "gateway.daemon", "--config", str(folder / "gateway.toml")],
                 cwd=ROOT,
+                env=environment,
                 stderr=log,
             )
 

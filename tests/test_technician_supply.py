@@ -1,0 +1,273 @@
+"""``taiqu relay``, ``disconnect``, ``stop`` and ``resume``: what is ordered, and what is shown."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.config import load
+from gateway.keys import write_private
+from gateway.north.approvals import vote_of
+from gateway.north.commands import Judge, Valid
+from gateway.north.signatures import Signer
+from gateway.prepayment import case, facts, relay, relay_table
+from gateway.prepayment.account import Class, Regime
+from gateway.prepayment.votes import Vote
+from gateway.store.accounts import Accounts
+from gateway.store.approvals import Approvals
+from gateway.store.database import Database, open_store
+from gateway.store.letterbox import Letterbox
+from gateway.store.precautions import Precautions, Served, Stop
+from gateway.technician.cli import main
+from tests.accounts import account
+from tests.rooms import write_config
+from tests.switching import FACTS, NOW
+from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, keys, signed_by
+from tests.world import START
+
+FOREVER = 4e9
+SWITCHING = """
+[prepayment]
+[[policy]]
+name = "home"
+alert_1 = "20.00"
+alert_2 = "10.00"
+"""
+
+
+def taiqu(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[tuple[Path, Database]]:
+    """A configuration whose gateway has one account, votes and a letterbox, and goes on running."""
+    path = write_config(tmp_path, more=SWITCHING)
+    config = load(path)
+    config.store_directory.mkdir()
+    box = Letterbox(config.store_directory / "letterbox")
+    box.waiting()
+    box.close()
+    for signer, _ in RIGHTS.values():
+        write_private(tmp_path / f"{signer.id}.key", signer)
+    file = config.store_directory / "taiqu.db"
+    with open_store(file, lambda: 0.0, bytes, ballast_bytes=0) as store:
+        with store.transaction():
+            Accounts(store).add(account("1001"), START, "alice", "c-1")
+        yield path, store
+
+
+@pytest.fixture
+def path(site: tuple[Path, Database]) -> Path:
+    return site[0]
+
+
+# --- ordering -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "key"),
+    [
+        ("relay trip A1 --account 1001 --reason x", "relay.trip", "fitter"),
+        ("relay close A1 --reason x", "relay.close", ""),
+        ("relay close --all --yes --reason x", "relay.close", ""),
+        ("relay protect A1 on --reason x", "relay.protect", "guard"),
+        ("relay dry-run off --reason x", "dry_run", "watch"),
+        ("disconnect request 1001 --reason x", "disconnect.request", "asker"),
+        ("disconnect approve 1001 --debt-max 100.00 --hours 2", "disconnect.approve", "chief"),
+        ("disconnect approve --action shed --request s-1", "disconnect.approve", "chief"),
+        ("disconnect cancel 1001 --reason x", "disconnect.cancel", "asker"),
+        ("disconnect delegate --policy home --debt-max 50 --days 90", "delegate", "chief"),
+        ("disconnect revoke v-1 --reason x", "approval.revoke", "chief"),
+        ("disconnect release --reason x", "mass.release", "chief"),
+        ("account unprotect 1001 --no-cut --reason x", "protect.remove", "guard"),
+        ("stop --reason x", "stop", ""),
+        ("resume --reason x", "resume", ""),
+        ("resume --reason x", "resume", "watch"),
+    ],
+)
+def test_each_order_is_a_letter_that_the_gateway_accepts(
+    path: Path, arguments: str, name: str, key: str
+) -> None:
+    signed = ["--key", path.with_name(f"{key}.key")] if key else []
+    found = taiqu(*arguments.split(), "--config", path, "--wait", 0, *signed)
+
+    assert "the gateway is not running" in found.output, found.output
+    box = Letterbox(load(path).store_directory / "letterbox")
+    (letter,) = box.waiting()
+    box.close()
+    verdict = Judge("gw", keys()).letter(letter.what, letter.posted + 1, trusted=True)
+    assert isinstance(verdict, Valid), verdict
+    assert verdict.command.command.name == name
+    assert verdict.at_box
+    assert verdict.key == key
+    if name in ("disconnect.request", "disconnect.approve", "delegate"):
+        assert vote_of(verdict.command, letter.posted).key == key
+
+
+def test_two_persons_offline_are_two_letters_with_two_keys(path: Path) -> None:
+    for verb, more, key in (
+        ("request", ("--reason", "x"), "asker"),
+        ("approve", ("--debt-max", "9"), "chief"),
+    ):
+        file = path.with_name(f"{key}.key")
+        taiqu(
+            *("disconnect", verb, "1001", "--config", path, "--wait", 0, "--key", file),
+            *more,
+        )
+    box = Letterbox(load(path).store_directory / "letterbox")
+    votes = []
+    for letter in box.waiting():
+        verdict = Judge("gw", keys()).letter(letter.what, letter.posted, trusted=True)
+        assert isinstance(verdict, Valid)
+        votes.append(vote_of(verdict.command, letter.posted))
+    box.close()
+    assert [(one.step, one.key) for one in votes] == [("request", "asker"), ("approval", "chief")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("relay close --reason x", "give a METER, or --all"),
+        ("relay close A1 --all --reason x", "give a METER, or --all"),
+        ("relay close --all --reason x", "Nobody works on the wires?"),
+        ("relay trip A1 --reason x", "Missing option '--account'"),
+        ("relay protect A1 maybe --reason x", "maybe"),
+        ("disconnect approve 1001", "names its account and debt_max"),
+        ("disconnect approve --debt-max 9", "names its account and debt_max"),
+        ("disconnect delegate --debt-max 9 --days 9", "give accounts or policies"),
+        ("disconnect delegate --policy home --debt-max 9 --days 91", "91"),
+        ("account unprotect 1001 --reason x", "nothing to remove"),
+        ("stop", "Missing option '--reason'"),
+    ],
+)
+def test_what_cannot_be_ordered_is_said_at_once(path: Path, arguments: str, said: str) -> None:
+    found = taiqu(*arguments.split(), "--config", path, "--wait", 0)
+    assert found.exit_code != 0
+    assert said in found.output
+    box = Letterbox(load(path).store_directory / "letterbox")
+    assert box.waiting() == []
+    box.close()
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def papers(store: Database) -> None:
+    with store.transaction():
+        votes, precautions = Approvals(store), Precautions(store)
+        for signer, name, id_ in (
+            (RIGHTS["asker"][0], "disconnect.request", "r-1"),
+            (CHIEF, "disconnect.approve", "v-1"),
+            (CHIEF, "delegate", "d-1"),
+        ):
+            votes.add(long(signer, name, id_))
+        precautions.add_stop(Stop(id="s", key="watch", by="key watch", reason="storm", at=START))
+        precautions.set_dry_run("key watch", "x", START, dry=True)
+        precautions.add_served(
+            Served(
+                account="1001",
+                round=1,
+                what="notice",
+                channel="sms",
+                served=START,
+                receipt="ok",
+                key="asker",
+                received=START,
+            )
+        )
+
+
+def long(signer: Signer, name: str, id_: str) -> Vote:
+    vote = vote_of(signed_by(signer, id_, BY_NAME[name]), START)
+    return replace(vote, expires=FOREVER)
+
+
+def test_before_anything_is_switched_it_is_not_available(path: Path) -> None:
+    assert taiqu("relay", "show", "--config", path).output == (
+        "Error: not available: this gateway switches no relays\n"
+    )
+    assert "not available" in taiqu("disconnect", "list", "--config", path).output
+    why = taiqu("disconnect", "why", "1001", "--config", path)
+    assert why.exit_code == 0
+    assert why.output.splitlines() == [
+        "not available: this gateway does not disconnect this account",
+        "now is a protected time: no calendar is loaded",
+    ]
+    assert "no account 9" in taiqu("disconnect", "why", "9", "--config", path).output
+
+
+def test_the_papers_are_shown(site: tuple[Path, Database]) -> None:
+    path, store = site
+    papers(store)
+    shown = taiqu("disconnect", "list", "--config", path).output
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["v-1", "approval", "disconnect", "1001", "chief", "100.00"] in [r[:6] for r in rows]
+    assert ["r-1", "request", "disconnect", "1001", "asker"] in [r[:5] for r in rows]
+    assert "stopped by key watch on 2026-01-01 08:00: storm" in shown
+    assert "dry run: nothing is switched" in shown
+    why = taiqu("disconnect", "why", "1001", "--config", path).output
+    assert "approval of disconnect by key chief, until 2096" in why
+    assert "delegation of disconnect by key chief" in why
+    assert "notice 1 served 2026-01-01 08:00 by sms" in why
+    assert "all cuts are stopped by key watch: storm" in why
+
+
+def switched(store: Database) -> None:
+    """The tables as they are when the gateway switches, as far as they are read here."""
+    one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
+    moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
+    held = case.Case(
+        account="1001",
+        meter="A1",
+        regime=Regime.CONTRACT_PREPAY,
+        class_=Class.ORDINARY,
+        state=case.State.NOTICE_SERVED,
+        since=NOW,
+        notice_at=NOW,
+    )
+    with store.transaction():
+        for table, columns in (
+            ("relay", "meter text, body text"),
+            ("disconnection", "account text, body text"),
+            ("decision", "number integer primary key, account text, facts text"),
+        ):
+            store.write(f"drop table if exists {table}")
+            store.write(f"create table {table} ({columns})")
+        for row in (one, moving):
+            store.write("insert into relay values (?, ?)", row.meter, relay.to_json(row))
+        store.write("insert into disconnection values (?, ?)", "1001", case.to_json(held))
+
+
+def test_relays_are_shown(site: tuple[Path, Database]) -> None:
+    path, store = site
+    switched(store)
+    rows = [line.split() for line in taiqu("relay", "show", "--config", path).output.splitlines()]
+    assert rows[2] == ["A1", "open", "2026-10-09", "12:00", "open", "0"]
+    assert rows[3][:2] == ["A2", "trip_sent"]
+    assert rows[3][4:] == ["open,", "not", "proven", "0"]
+    tree = json.loads(taiqu("relay", "show", "A2", "--json", "--config", path).output)
+    assert [one["meter"] for one in tree["relays"]] == ["A2"]
+    assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
+
+
+def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> None:
+    path, store = site
+    switched(store)
+    assert "notice_served" in taiqu("disconnect", "list", "--config", path).output
+    shown = taiqu("disconnect", "why", "1001", "--config", path).output
+    assert "notice_served since 2026-10-09 12:00; nothing decided yet" in shown
+    with store.transaction():
+        for balance in (-50_000, -60_000):
+            spoilt = replace(FACTS, money=replace(FACTS.money, balance_e4=balance))
+            store.write(
+                "insert into decision (account, facts) values (?, ?)",
+                *("1001", facts.to_json(spoilt)),
+            )
+    english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
+    assert "The balance is -6.00 yuan" in english
+    assert "(2026-10-09 12:00)" in english
+    assert "余额" in taiqu("disconnect", "why", "1001", "--config", path).output
