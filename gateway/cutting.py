@@ -15,12 +15,13 @@ from dataclasses import replace
 import structlog
 
 from gateway.case_steps import IN_FLIGHT, CaseSteps, Moment
+from gateway.clearance import subject_of
 from gateway.evidence import meter_of
 from gateway.prepayment import mass_limits
 from gateway.prepayment.account import Account, NoCut
 from gateway.prepayment.case import Cancel, Case, Signal, State
 from gateway.prepayment.disconnection import tick, why_cancel
-from gateway.prepayment.facts import Money, Standing
+from gateway.prepayment.facts import Money, Purpose, Standing
 from gateway.prepayment.friendly import protected_within
 from gateway.prepayment.preflight import preflight
 
@@ -28,6 +29,9 @@ STEPS_MAX = 10
 """A case takes no more steps at once; its table has no circle that time alone could walk."""
 AHEAD_S = 1800
 """A last call is made when the cut is at most so much later than it could be."""
+
+STILL_TO_COME = frozenset(("meter_number", "relay", "last_call", "expired", "calendar"))
+"""Checks that fail before a last call, and may pass after it; the calendar is asked for its time."""
 
 log = structlog.get_logger()
 
@@ -161,7 +165,10 @@ class Cutting:
 
     def _approved(self, now: Moment) -> bool:
         """Go on if enough persons agree by now."""
+        subject = subject_of(now.account, Purpose.ARREARS, "", now.case.requested_by)
         if now.case.state is not State.NOTICE_SERVED:
+            return False
+        if not self._rooms.clearance.approvals(subject, now.wall):
             return False
         facts = self._steps.facts(now)
         if any(one.code == "approval" for one in preflight(facts).failed):
@@ -177,14 +184,14 @@ class Cutting:
         if rules is None or self._rooms.clearance.stopped():
             return False
         mass, accounts = self._rooms.store.mass(), self._steps.evidence.accounts()
-        if mass_limits.refuse(mass, settings.limits, accounts, now.wall):
-            return False
         draw, earliest = self._draw(), now.wall + rules.last_call_s
         turn = mass_limits.slot(mass, settings.limits, accounts, earliest, draw)
-        if turn > earliest + rules.delay_s + AHEAD_S:
-            return False
         lead_s = settings.margins.restore_lead_s
-        if protected_within(turn, lead_s, self._rooms.clearance.calendar()):
+        late = turn > earliest + rules.delay_s + AHEAD_S
+        if late or protected_within(turn, lead_s, self._rooms.clearance.calendar()):
+            return False
+        failed = {one.code for one in preflight(self._steps.facts(now)).failed}
+        if failed - STILL_TO_COME:
             return False
         self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)
         at = now.case.trip_at

@@ -5,10 +5,10 @@ Whatever is not there, is old, or nobody knows, is left as unknown: that never s
 Used by the core alone.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import islice
 
 from gateway.acquisition.days import end_of
 from gateway.books import Books
@@ -21,7 +21,7 @@ from gateway.prepayment.account import Account, Metering, Policy
 from gateway.prepayment.case import Case
 from gateway.prepayment.disconnection import due_of
 from gateway.prepayment.facts import AtMeter, Box, Due, Facts, Money, Purpose, Standing
-from gateway.prepayment.ledger import Ledger, Transaction
+from gateway.prepayment.ledger import Ledger
 from gateway.prepayment.relay import Relay
 from gateway.prepayment.validity import PROVISIONAL, Flag
 from gateway.recorder import Recorder
@@ -32,6 +32,8 @@ from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptCase, Switching
 from gateway.uplink import Reach
 
+CHARGES_MAX = 100
+"""Older charges are not looked through for provisional ones: they have been settled long since."""
 DRAINED_S = 60.0
 """So long after a connect the broker has handed over what it kept."""
 
@@ -131,8 +133,9 @@ class Evidence:
 
     def _known(self, account: Account, money: Money, wall: float, today: date) -> Money:
         """Money, and how well it is known."""
-        charges = rerate.standing(self._rooms.books.journal.of_account(account.number))
-        flags = {one.number: _flags(one) for one in charges}
+        newest = rerate.standing(self._rooms.books.journal.newest(account.number))
+        charges = list(islice(newest, CHARGES_MAX))
+        flags = {one.number: rerate.stand(one).flags for one in charges}
         provisional_e4 = sum(
             -posting.amount
             for one in charges
@@ -231,7 +234,3 @@ def meter_of(account: Account, meters: Mapping[str, MeterConfig]) -> str:
     if not isinstance(only, Metering) or only.meter not in meters:
         return ""
     return only.meter if meters[only.meter].profile.relay else ""
-
-
-def _flags(charge: Transaction) -> frozenset[Flag]:
-    return frozenset(map(Flag, json.loads(charge.draft.detail)["flags"]))

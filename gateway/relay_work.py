@@ -42,7 +42,8 @@ from protocols.dlt645_relay import VALID_S_MAX
 from protocols.exchanges import Exchange
 from protocols.relay import Action
 
-TICK_S = 1.0
+TICK_S = 0.5
+IDLE_S = 5.0
 WATCH_S = 300.0
 """A relay that is open, or that nobody knows of, is looked at so often."""
 LOOK_WITHIN_S = 60.0
@@ -149,13 +150,21 @@ class RelayWork:
         stirred, self._stirred = self._stirred, set()
         for meter in stirred - self._busy.keys():
             self._look(meter, What.STATE, now)
+        soonest = IDLE_S
         for kept in self._store.relays_not_closed():
             meter = kept.relay.meter
-            if meter in self._relays.meters:
-                self._tell_late(kept, now, wall)
-                if meter not in self._busy and wall >= self._at.get(meter, 0.0):
-                    self._drive(kept, now, wall)
-        return now + TICK_S
+            if meter not in self._relays.meters:
+                continue
+            self._tell_late(kept, now, wall)
+            if meter not in self._busy and wall >= self._at.get(meter, 0.0):
+                self._drive(kept, now, wall)
+            if meter not in self._busy:
+                soonest = min(soonest, max(self._at.get(meter, 0.0) - wall, TICK_S))
+        return now + (TICK_S if self._sending() else soonest)
+
+    def _sending(self) -> bool:
+        """Whether a command may still be withdrawn."""
+        return any(work.sending for work in self._busy.values())
 
     def act(self, now: float, action: Callable[[], object]) -> bool:
         """Change rows, and have that on flash.  False: it has to be done again later."""

@@ -4,7 +4,8 @@
 wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for;
 ``done`` takes the jobs back.
 
-The stop switch is asked every half a second; once it is on, no frame of a trip is made any more.
+The stop switch is asked with every judgement, and every half a second while a trip is on its way:
+once it is on, no frame of a trip is made any more (R25).
 
 Used by the core alone.
 """
@@ -211,8 +212,7 @@ class SwitchingRoom:
         for case in self.cutting.under_way():
             if case.state is State.PREFLIGHT:
                 self._examine(case.account, case.meter, now)
-        self.work.tick(now, wall)
-        return now + TICK_S
+        return min(self.work.tick(now, wall), self._cases_at)
 
     def _begin(self, now: float, wall: float) -> bool:
         self._was = self._world.reach()
