@@ -31,7 +31,7 @@ AHEAD_S = 1800
 """A last call is made when the cut is at most so much later than it could be."""
 
 STILL_TO_COME = frozenset(("meter_number", "relay", "last_call", "expired", "calendar"))
-"""Checks that fail before a last call, and may pass after it; the calendar is asked for its time."""
+"""Checks that fail before a last call and may pass after it; the calendar is asked for later."""
 
 log = structlog.get_logger()
 

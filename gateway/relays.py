@@ -27,6 +27,15 @@ from gateway.store.accounts import Accounts
 from gateway.store.switching import KeptRelay, Operation, Step, Switching
 from protocols.relay import Action
 
+SEEN = (
+    Signal.SEEN_CLOSED,
+    Signal.SEEN_MOVING,
+    Signal.SEEN_OPEN,
+    Signal.SEEN_ALLOWED,
+    Signal.STILL,
+    Signal.GREW,
+)
+"""Signals that come of a look at the meter."""
 RECENT_S = 60.0
 """Restores of the last minute count for the next one's turn."""
 
@@ -156,7 +165,8 @@ class Relays:
     def _entered(self, kept: KeptRelay, signal: Signal, wall: float, wish: Wish) -> KeptRelay:
         """Record a new state, and tell of it."""
         relay, meter = kept.relay, kept.relay.meter
-        values = self._looks[meter].values if meter in self._looks else {}
+        known = self._looks[meter].values if meter in self._looks else {}
+        values = known if signal in SEEN or relay.state is State.TRIP_SENT else {}
         if relay.state in (State.TRIP_SENT, State.RESTORE_SENT):
             kept = replace(kept, operation=self._begin(kept, signal, wall, wish))
         elif kept.operation is not None:

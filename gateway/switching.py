@@ -52,7 +52,7 @@ from gateway.uplink import Reach
 from protocols.base import Quality, Value
 
 TICK_S = 0.5
-CASES_S = 5.0
+CASES_S = 10.0
 """How often cases and orders are looked at for what time and persons have brought."""
 CURRENTS = ("current_l1", "current_l2", "current_l3")
 VOLTAGES = ("voltage_l1n", "voltage_l2n", "voltage_l3n")

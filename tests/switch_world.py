@@ -4,12 +4,12 @@
 head-end does what the gateway asks for (notices, last calls), as long as ``helpful`` is on.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gateway.acquisition.acts import Transmit
 from gateway.events import Arrived
 from gateway.keys import key_table
 from gateway.north.contract import instant
@@ -17,10 +17,12 @@ from gateway.north.signatures import Signer
 from gateway.prepayment.case import State
 from gateway.prepayment.relay_table import State as At
 from gateway.store.switching import Switching
+from protocols.dlt645 import Frame, find_frame
+from protocols.dlt645_refusals import RELAY
 from simulators.area import PROFILES, Area, AreaMeter, build_area
 from tests.keyring import sealed
 from tests.money_rig import flat
-from tests.world import World
+from tests.world import START, World
 
 HOUR, DAY = 3600.0, 86_400.0
 SINGLE = "dlt645-2007-single-phase"
@@ -79,9 +81,7 @@ NIGHT = {
 }
 
 
-def homes(
-    count: int, relays: Sequence[str] = (), seed: int = 1, **more: Any
-) -> Area:
+def homes(count: int, relays: Sequence[str] = (), seed: int = 1, **more: Any) -> Area:
     """``count`` homes on one line at 2400 baud; ``relays`` says what is wrong with theirs."""
     faults = [*relays, *("normal" for _ in range(count))]
     rows: list[dict[str, Any]] = [
@@ -100,7 +100,7 @@ def homes(
 
 
 class SwitchWorld(World):
-    """It begins at 08:00 on the first of January; ``to_debt`` lets a night pass."""
+    """It begins at 08:00 on the first of January, with yesterday's freezes in the meters."""
 
     def __init__(
         self,
@@ -114,12 +114,14 @@ class SwitchWorld(World):
         **more: Any,
     ) -> None:
         (directory / "tariffs").mkdir(parents=True)
-        (directory / "tariffs" / "flat.toml").write_text(flat())
+        (directory / "tariffs" / "flat.toml").write_text(flat(since="2025-12-01"))
         keys = "\n".join(key_table(KEYS[name], roles) for name, roles in ROLES.items())
         (directory / "keys.toml").write_text(keys)
         (directory / "keys.toml").chmod(0o600)
         self.commands = 0
         self.helpful = True
+        self.sent: list[bytes] = []
+        self.payloads: dict[str, bytes] = {}
         self._heard = 0
         super().__init__(
             directory,
@@ -143,7 +145,7 @@ class SwitchWorld(World):
             "not_after": instant(self.clock.now() + for_s),
             "command": {"name": name, **keys},
         }
-        payload = sealed(command, KEYS[by or WHO[name]])
+        payload = self.payloads[id_] = sealed(command, KEYS[by or WHO[name]])
         self.deliver(payload)
         return id_
 
@@ -168,6 +170,16 @@ class SwitchWorld(World):
             if self.helpful and self.on:
                 self._answer()
 
+    def start(self) -> None:
+        super().start()
+        self.core._due["show"] = float("inf")  # nobody looks at the live state
+        for wire in self.wires.values():
+            wire._transmit = partial(self._overhear, wire._transmit)  # type: ignore[method-assign]
+
+    def _overhear(self, transmit: Any, act: Transmit) -> None:
+        self.sent.append(act.data)
+        transmit(act)
+
     def _answer(self) -> None:
         events = list(self.broker.ledger.events)
         for event in events[self._heard :]:
@@ -189,19 +201,21 @@ class SwitchWorld(World):
     # --- an account -------------------------------------------------------------------------------
 
     def open(self, number: str = "1001", meter: str = "M0", **keys: Any) -> str:
-        exact = self.meter(meter).truth(self.clock.true())["energy_active_import"].text() or "0"
+        # At the end of the day before yesterday: yesterday is charged as soon as it is read.
+        household = self.meter(meter).household
+        exact = household.truth(START - 32 * HOUR)["energy_active_import"].text() or "0"
         shown = exact[: exact.index(".") + 3]
         given: dict[str, Any] = {
             "account": number,
-            "opened": "2026-01-01",
+            "opened": "2025-12-31",
             "mode": "prepay_cut",
             "regime": "contract_prepay",
             "policy": "home",
-            "tariffs": [{"since": "2025-12-31", "tariff": "flat"}],
+            "tariffs": [{"since": "2025-12-30", "tariff": "flat"}],
             "meters": [
                 {
                     "meter": meter,
-                    "since": "2025-12-31",
+                    "since": "2025-12-30",
                     "start": {"energy_active_import": shown},
                 }
             ],
@@ -219,6 +233,12 @@ class SwitchWorld(World):
             paid=instant(self.clock.now()),
         )
 
+    def broker_down_after_top_up(self, amount: str) -> None:
+        """A payment is the last thing that comes from the head-end."""
+        id_ = self.top_up(amount)
+        self.quickly(lambda: self.database.row("select 1 from command where id = ?", id_), 10)
+        self.broker_down()
+
     def agree(self, *accounts: str) -> None:
         """A calendar and a standing delegation: all that persons have to say beforehand."""
         self.order("calendar.put", windows=NIGHT)
@@ -230,13 +250,12 @@ class SwitchWorld(World):
         )
 
     def to_debt(self) -> None:
-        """From 08:00 to 08:00: a day's energy is charged in the night; a little was paid before."""
-        self.run(60)
+        """An account with a calendar, a delegation, and a day's energy that nobody paid for."""
+        self.run(180)
         self.open()
-        self.run(10)
+        self.run(5)
         self.agree()
-        self.top_up("3.00")
-        self.run(DAY - 70)
+        self.run(5)
 
     def to_cut(self) -> None:
         """Until the meter of the first account is open, or half a day has passed."""
@@ -249,6 +268,27 @@ class SwitchWorld(World):
         while not reached() and self.clock.monotonic() - began < seconds:
             self.run(5)
         return self.clock.monotonic() - began
+
+    def quickly(self, reached: Any, seconds: float = 120.0) -> float:
+        """The same in steps of an exchange: what the line does can be caught in the act."""
+        began = self.clock.monotonic()
+        while not reached() and self.clock.monotonic() - began < seconds:
+            World.run(self, 0.02)
+        return self.clock.monotonic() - began
+
+    def to_sent(self) -> None:
+        """Until the trip is on flash as sent; the frame has not left yet, or just has."""
+        self.to_debt()
+        self.until(lambda: self.case_state() is State.SCHEDULED, 12 * HOUR)
+        kept = self.store.case("1001")
+        assert kept is not None
+        self.until(lambda: self.clock.now() > kept.case.trip_at - 10, 12 * HOUR)
+        self.quickly(lambda: self.relay_state() is At.TRIP_SENT, 300)
+
+    def frames(self) -> list[Frame]:
+        """Every control frame (1CH) that was ever on the wire."""
+        found = [find_frame(data)[0] for data in self.sent]
+        return [frame for frame in found if frame and frame.control == RELAY]
 
     # --- the truth --------------------------------------------------------------------------------
 
@@ -280,11 +320,9 @@ class SwitchWorld(World):
 
     def failed(self, account: str = "1001") -> list[list[str]]:
         """The rules that spoke against a cut, decision by decision, newest first."""
-        return [sorted({rule for _, rule, _ in one.failed}) for one in self.store.decisions(account)]
+        return [
+            sorted({rule for _, rule, _ in one.failed}) for one in self.store.decisions(account)
+        ]
 
     def events(self, code: str) -> list[dict[str, Any]]:
         return [one for one in self.broker.ledger.events if one.get("code") == code]
-
-
-def loads(body: bytes) -> Any:
-    return json.loads(body)
