@@ -25,7 +25,7 @@ from gateway.relays import Relays, Wish
 from gateway.store.switching import KeptCase
 
 IN_FLIGHT = (State.SENT, State.VERIFYING)
-_TAKES_A_TURN = (State.SCHEDULED, State.PREFLIGHT)
+TAKES_A_TURN = (State.SCHEDULED, State.PREFLIGHT)
 
 log = structlog.get_logger()
 Mass = mass_limits.State
@@ -128,7 +128,7 @@ class CaseSteps:
         )
         if after == before:
             return
-        if before.state in _TAKES_A_TURN and after.state not in (*_TAKES_A_TURN, *IN_FLIGHT):
+        if before.state in TAKES_A_TURN and after.state not in (*TAKES_A_TURN, *IN_FLIGHT):
             self.mass(lambda mass, *_: mass_limits.withdrawn(mass, before.trip_at), now.wall)
         log.info("case", account=after.account, state=after.state.value, signal=signal.value)
         now.kept = replace(now.kept, case=after)

@@ -108,7 +108,7 @@ class Core:
         self._switching = self._begin_to_switch(random)
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
-            SWITCH: self._switching.tick if self._switching else lambda _now, _wall: math.inf,
+            SWITCH: self._switch,
             POLL: self._poll,
             COLLECT: self._intake.collector.tick,
             GRID: self._intake.grid.tick,
@@ -229,6 +229,12 @@ class Core:
         for line, job in self._intake.polling.due(now, wall):
             self._submit(line, job)
         return self._intake.polling.next_due(now, wall)
+
+    def _switch(self, now: float, wall: float) -> float:
+        if self._switching is None:
+            return math.inf
+        self._due[SEND] = now  # what it tells is urgent
+        return self._switching.tick(now, wall)
 
     def _read_letters(self, now: float, wall: float) -> float:
         if self._letters is None:

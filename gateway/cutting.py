@@ -24,6 +24,7 @@ from gateway.prepayment.disconnection import tick, why_cancel
 from gateway.prepayment.facts import Money, Purpose, Standing
 from gateway.prepayment.friendly import protected_within
 from gateway.prepayment.preflight import preflight
+from gateway.prepayment.relay_table import State as Stands
 
 STEPS_MAX = 10
 """A case takes no more steps at once; its table has no circle that time alone could walk."""
@@ -112,6 +113,9 @@ class Cutting:
         if now.case.state is State.WARNED and now.case.owed_since is not None and not beyond:
             self._steps.step(now, Signal.CANCEL, reason=Cancel.PAID.value)
         alert_e4 = now.policy.alert_1_e4
+        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.WARNED)))
+        if now.case.state is State.WATCH and self._why_cancel(warned, money):
+            return  # it would be cancelled at once
         if beyond:
             if now.case.owed_since is None:
                 self._steps.step(now, Signal.BEYOND)
@@ -181,7 +185,8 @@ class Cutting:
         """Give a cut its turn, and have the last call made: only for a cut that can follow."""
         case, settings = now.case, self._settings
         rules = settings.regimes.find(case.regime, case.class_)
-        if rules is None or self._rooms.clearance.stopped():
+        position = self._steps.relays.get(case.meter).relay.state
+        if rules is None or position is not Stands.CLOSED or self._rooms.clearance.stopped():
             return False
         mass, accounts = self._rooms.store.mass(), self._steps.evidence.accounts()
         draw, earliest = self._draw(), now.wall + rules.last_call_s

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from gateway.approval_desk import ApprovalDesk, Given
-from gateway.case_steps import CaseSteps
+from gateway.case_steps import TAKES_A_TURN, CaseSteps
 from gateway.cutting import Cutting
 from gateway.evidence import Order, meter_of
 from gateway.judging import Judging, said
@@ -127,7 +127,9 @@ class SupplyOrders:
             reason = f"meter {order.meter} is not the one that switches account {order.account}"
             return Outcome("refused", reason)
         outcome = self._keep(given)
-        if outcome.stage != "refused":
+        own = self._store.case(order.account)
+        counted = own is not None and own.case.state in TAKES_A_TURN
+        if outcome.stage != "refused" and not counted:
             # R22: too many at once latch, however good each of them is.
             self._steps.mass(
                 lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, wall, wall),
