@@ -245,6 +245,7 @@ class AccountDesk:
                 )
             )
             self._settlement.account(one)
+            self._books.watcher(one)
         return Outcome("confirmed", data={one.number: one.version for one in versions})
 
     def _site(self) -> Site:

@@ -51,6 +51,8 @@ class Books:
         self._accounts = accounts
         self._recorder = recorder
         self.wall = wall
+        self.watcher: Callable[[Account], None] = lambda _account: None
+        """Told of each account whose books or terms changed, in the same transaction."""
         self._untold: list[Transaction] = []
         """Posted in the present database transaction, and not yet in a message."""
         recorder.gathered = self._tell
@@ -82,6 +84,10 @@ class Books:
 
     def look(self, account: Account) -> None:
         """See what the balance leads to, after the last posting of this transaction."""
+        self._look(account)
+        self.watcher(account)
+
+    def _look(self, account: Account) -> None:
         policy = self.policy(account)
         if policy is None or account.mode in (Mode.MIRROR, Mode.POSTPAY):
             return

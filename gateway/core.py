@@ -48,11 +48,13 @@ from gateway.uplink import SOFTWARE, LinkDoor, Uplink, lane_states
 
 if TYPE_CHECKING:
     from gateway.prepaid import Prepaid
+    from gateway.switching import SwitchingRoom
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
 HOUSEKEEPING_S = 60.0
 POLL, COLLECT, GRID, LETTERS, MONEY = "poll", "collect", "grid", "letters", "money"
+SWITCH = "switch"
 FLUSH, HOUSEKEEPING, SEND, SHOW = "flush", "housekeeping", "send", "show"
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
@@ -101,10 +103,12 @@ class Core:
             config, database, self._recorder, self._time, self._submit, random, now, wall
         )
         self._begin_to_talk(connect, random, local or Local())
-        self._prepaid = self._begin_to_charge(local.signer if local else None)
         self._postponed: list[Arrived] = []  # could not be acted on yet
+        self._prepaid = self._begin_to_charge(local.signer if local else None)
+        self._switching = self._begin_to_switch(random)
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
+            SWITCH: self._switch,
             POLL: self._poll,
             COLLECT: self._intake.collector.tick,
             GRID: self._intake.grid.tick,
@@ -159,6 +163,32 @@ class Core:
         money.inspect(self._intake.polling, self._submit)
         return money
 
+    def _begin_to_switch(self, random: Random) -> "SwitchingRoom | None":
+        """Open the rooms of switching, where relays are switched from here."""
+        if self._config.switching is None or self._prepaid is None:
+            return None
+        from gateway.switching import SwitchingRoom, World  # noqa: PLC0415 - likewise
+
+        room = SwitchingRoom(
+            self._config.switching,
+            World(
+                config=self._config,
+                database=self._database,
+                recorder=self._recorder,
+                prepaid=self._prepaid,
+                polling=self._intake.polling,
+                submit=self._submit,
+                state=self._judged,
+                wall=self._clock.now,
+                reach=lambda: self._uplink.reach,
+                waiting=lambda: len(self._postponed),
+                draw=random.random,
+                answer=self._orders.answer,
+            ),
+        )
+        self._orders.switcher = self._intake.switching = room
+        return room
+
     # --- what happens ---------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
@@ -200,12 +230,18 @@ class Core:
             self._submit(line, job)
         return self._intake.polling.next_due(now, wall)
 
+    def _switch(self, now: float, wall: float) -> float:
+        if self._switching is None:
+            return math.inf
+        self._due[SEND] = now  # what it tells is urgent
+        return self._switching.tick(now, wall)
+
     def _read_letters(self, now: float, wall: float) -> float:
         if self._letters is None:
             return math.inf
         trusted = self._time.state is ClockState.TRUSTED
         if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
-            self._due[SEND] = now
+            self._due[SEND] = self._due[SWITCH] = now
         return now + LOOK_S
 
     def _keep_house(self, now: float, wall: float) -> float:
@@ -251,7 +287,7 @@ class Core:
 
     def _job_done(self, event: JobDone, now: float, wall: float) -> None:
         found = self._intake.done(event, now, wall)
-        self._due[POLL] = now
+        self._due[POLL] = self._due[SWITCH] = now
         if self._intake.stirred:
             self._intake.stirred = False
             self._due |= dict.fromkeys((COLLECT, GRID, MONEY), now)
@@ -272,7 +308,7 @@ class Core:
             self._due[FLUSH] = now
             return
         self._uplink.acknowledge(event)
-        self._due[SEND] = now
+        self._due[SEND] = self._due[SWITCH] = now
 
     # --- the store and ourselves ----------------------------------------------------------------
 

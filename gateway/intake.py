@@ -10,6 +10,7 @@ Used by the core alone.
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -32,6 +33,9 @@ from gateway.store.learned import Learned as Refusals
 from gateway.store.learned import Refused
 from gateway.store.readings import Readings
 from gateway.timekeeping import Timekeeper
+
+if TYPE_CHECKING:
+    from gateway.switching import SwitchingRoom
 
 DAY_S = 86_400.0
 REFUSED_S = 30 * DAY_S
@@ -70,6 +74,8 @@ class Intake:
         stored = Readings(database)
         self.collector = Collector(config, stored, *parts, state, self.grid, random.random)
         self._money: Money | None = None
+        self.switching: SwitchingRoom | None = None
+        """Given by the core where relays are switched."""
         self.stirred = True
         """Collection and grid may have something to do."""
 
@@ -137,6 +143,8 @@ class Intake:
             asker.done(event, found, now, wall)
         elif self._trials.asked(event):
             learned = self._trials.done(event)
+        elif self.switching and self.switching.asked(event):
+            self.switching.done(event, found, now, wall)
         else:
             return found
         self.stirred = True
@@ -151,6 +159,8 @@ class Intake:
         self.overview.values(reading.meter, reading.values)
         if self._money:
             self._money.seen(reading.meter, reading.values, reading.taken_at)
+        if self.switching:
+            self.switching.polled(reading.meter, reading.values, reading.taken_at)
         worth = self._time.worth(reading.taken_at)
         grid = self.grid.serve(reading, suspect or ())
         self._recorder.reading(polled.message(reading, worth, suspect, grid))

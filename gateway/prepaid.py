@@ -104,6 +104,8 @@ class Prepaid:
         """Accounts whose books are looked at tonight."""
         self._inspection: Inspection | None = None
         self._look_at = 0.0
+        self.looked = False
+        """Whether every account was looked at since the start."""
         self.sound = not self._verify()
         """Whether the journal was whole at the start: else nobody is disconnected."""
         self._bring_in(prepayment)
@@ -256,6 +258,7 @@ class Prepaid:
             self._recorder.later(partial(self._check, self._night.popleft(), wall))
         if again or self._waiting or self._night:
             return now + STEP_S
+        self.looked = True
         return min(self._look_at, inspect_at)
 
     def _look(self, number: str) -> None:

@@ -8,6 +8,7 @@ Used by the core alone.
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from random import Random
 from typing import Literal, Protocol
 
@@ -30,6 +31,17 @@ RETAINED = ("digest",)
 """Numbered messages of which the broker keeps the last one for whoever comes later."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the head-end can be reached."""
+
+    up: bool
+    since: float
+    """Unix time of the last change."""
+    deaf: bool = False
+    """Nothing of the head-end's can reach us though we can send."""
 
 
 class LinkDoor(Protocol):
@@ -88,6 +100,14 @@ class Uplink:
     def live(self) -> bool:
         """Whether the head-end can be reached."""
         return self.state["up"]
+
+    @property
+    def reach(self) -> Reach:
+        """How the head-end can be reached."""
+        state = self.state
+        return Reach(
+            up=state["up"], since=state["since"], deaf=state["up"] and bool(state["reason"])
+        )
 
     def handle(self, event: LinkUp | LinkDown | Delivered, now: float) -> None:
         """Act on what the connection reports."""

@@ -137,6 +137,8 @@ EventCode = Literal[
     "ack_refused",
     "letterbox_set_aside",
     "letterbox_unusable",
+    "cuts_latched",
+    "cuts_released",
 ]
 
 

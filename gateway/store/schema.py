@@ -16,6 +16,7 @@ from gateway.store.schema_approvals import APPROVALS
 from gateway.store.schema_meters import METERS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
+from gateway.store.schema_switching import RECORDS, SWITCHING
 
 migrations = Migrations("taiqu")
 
@@ -236,6 +237,13 @@ def m007_meters(db: Database) -> None:
 def m009_switching_orders(db: Database) -> None:
     """Who asked for a cut and who agreed, notices served, calendars, stops, the dry run."""
     for statement in APPROVALS:
+        db.execute(statement)
+
+
+@migrations()
+def m008_switching(db: Database) -> None:
+    """What relays and disconnections have come to; the record of switching, append only."""
+    for statement in SWITCHING + RECORDS:
         db.execute(statement)
 
 
