@@ -13,6 +13,7 @@ from datetime import date
 from gateway.books import Books
 from gateway.north import contract
 from gateway.north import contract_orders as orders
+from gateway.north.contract_switching import ProtectRemove
 from gateway.orders import Outcome
 from gateway.prepayment.account import Account, Class, Contract, Metering, Mode, NoCut, Regime
 from gateway.prepayment.account_rules import (
@@ -22,7 +23,9 @@ from gateway.prepayment.account_rules import (
     change,
     close,
     open_account,
+    protection_lost,
     swap,
+    unprotect,
 )
 from gateway.prepayment.tariff_reader import TariffError, parse
 from gateway.recorder import Recorder
@@ -90,13 +93,33 @@ class AccountDesk:
         if current is None:
             return _unknown(order.account)
         if current.version != order.version:
-            reason = f"it is at version {current.version}, not {order.version}; look again"
-            return Outcome("refused", reason)
+            return _moved(current, order.version)
         try:
             wanted = self._wanted(current, order)
             changed = change(current, wanted, self._site(), self._today())
             return self._keep([changed], "changed", id_, by)
         except (AccountError, RegisterError) as error:
+            return Outcome("refused", str(error))
+
+    def unprotect(self, order: ProtectRemove, id_: str, by: str) -> Outcome:
+        """Take protection away; whoever calls this has seen that two persons want it."""
+        current = self._accounts.current(order.account)
+        if current is None:
+            return _unknown(order.account)
+        if current.version != order.version:
+            return _moved(current, order.version)
+        wanted = replace(
+            current,
+            mode=Mode(order.mode) if order.mode else current.mode,
+            class_=Class(order.class_) if order.class_ else current.class_,
+            no_cut=None if order.no_cut else current.no_cut,
+            dispute=current.dispute and not order.dispute,
+        )
+        if not protection_lost(current, wanted, self._today()):
+            return Outcome("refused", "it has no such protection; look again")
+        try:
+            return self._keep([unprotect(current, wanted, self._site())], "changed", id_, by)
+        except AccountError as error:
             return Outcome("refused", str(error))
 
     def close(self, order: orders.AccountClose, id_: str, by: str) -> Outcome:
@@ -276,6 +299,11 @@ class AccountDesk:
 
 def _unknown(number: str) -> Outcome:
     return Outcome("refused", f"no account {number} here; `taiqu account list` shows all")
+
+
+def _moved(current: Account, wanted: int) -> Outcome:
+    reason = f"it is at version {current.version}, not {wanted}; look again"
+    return Outcome("refused", reason)
 
 
 def _no_cut(row: orders.NoCut | None) -> NoCut | None:

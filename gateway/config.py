@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
+from gateway.config_switching import Switching, read_switching
 from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
@@ -36,7 +37,7 @@ MAX_KW = 100
 """More than any meter without transformers in front of it can measure: three phases of 100 A."""
 _TABLES = (
     *("gateway", "store", "collection", "mqtt", "keys", "prepayment"),
-    *("policy", "voucher_key", "line", "meter"),
+    *("policy", "voucher_key", "switching", "line", "meter"),
 )
 GRID = ("energy_active_import", "energy_active_export")
 GRID_ELSE = "energy_active_total"
@@ -66,6 +67,12 @@ class MeterConfig:
     """The registers that are collected for every moment of the grid; none if it is left out."""
     try_gaps: bool = False
     """Whether reads over unknown registers may be tried (Modbus)."""
+    number: str = ""
+    """The number that it says it has (表号); empty: nobody knows, so it is never tripped."""
+    phase: str = ""
+    """``L1`` to ``L3``; empty: all, or nobody knows."""
+    direct_close: bool = False
+    """The contract lets its supply come back without the customer's button."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,8 @@ class Config:
     """Whose signatures count."""
     prepayment: Prepayment | None = None
     """All about money; None: no balance is kept here."""
+    switching: Switching | None = None
+    """All about relays; None: none is switched from here."""
 
     @property
     def store_directory(self) -> Path:
@@ -116,6 +125,7 @@ def load(path: Path) -> Config:
     key_file = reader.table(KeysTable, data, "keys")
     keys, key_bytes = _keys(reader, key_file.file if key_file else "")
     prepayment = read_prepayment(reader, data)
+    switching = read_switching(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -128,6 +138,8 @@ def load(path: Path) -> Config:
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes
+    if switching:
+        profiles = {name: switching.armed(profile) for name, profile in profiles.items()}
     # Hundreds of meters name the same points: they are kept in memory once.
     points = {table.points: table.points for _, table in tables}
     meters = tuple(
@@ -146,6 +158,7 @@ def load(path: Path) -> Config:
         digest,
         keys,
         prepayment,
+        switching if prepayment else None,
     )
 
 
@@ -186,6 +199,10 @@ def _resolve(
         ratio=DIRECT if ratio == DIRECT else ratio,
         grid=_grid(points, profile) if grid_minutes and table.grid else (),
         try_gaps=table.try_gaps,
+        # A DL/T 645 meter's number is its address, unless somebody wrote another.
+        number=table.number or (table.address if profile.protocol == "dlt645-2007" else ""),
+        phase=table.phase,
+        direct_close=table.direct_close,
     )
 
 

@@ -210,3 +210,14 @@ class MeterTable(Table):
     )
     ct_ratio: RatioText = Field("1", description='a number like 200, or "1000/5"')
     pt_ratio: RatioText = Field("1", description='a number like 100, or "10000/100"')
+    number: str = Field(
+        "",
+        pattern="^([0-9]{1,20})?$",
+        description="the number that it says it has (表号), in quotes; compared before a trip",
+    )
+    phase: Literal["", "L1", "L2", "L3"] = Field(
+        "", description='"L1", "L2" or "L3"; left out for three phases, or if nobody knows'
+    )
+    direct_close: bool = Field(
+        default=False, description="true where the contract lets supply come back unattended"
+    )

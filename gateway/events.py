@@ -108,6 +108,8 @@ class Outcome:
     error: str = ""
     permanent: bool = False
     """A refusal for good: asking this meter again is pointless."""
+    reasons: tuple[str, ...] = ()
+    """Of a refusal, where the protocol has names for them (DL/T 645: RelayRefusal)."""
     taken_at: float = 0.0
     """Unix time when the reply was complete, or the request nobody answers; 0 with a fault."""
     round_trip_s: float = 0.0

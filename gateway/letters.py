@@ -1,4 +1,4 @@
-"""The letterbox, as the core uses it: looked into every second, each letter an order.
+"""The letterbox, as the core uses it: looked into twice a second, each letter an order.
 
 Whatever is wrong with the letterbox is said once and never stops the gateway.  What is wrong with
 the daemon's own file is the core's to judge, as it is with an order that came by MQTT.
@@ -23,7 +23,8 @@ from gateway.store.faults import (
 )
 from gateway.store.letterbox import Letter, Letterbox
 
-LOOK_S = 1.0
+LOOK_S = 0.5
+"""A stop that is ordered at the box has to be heard within a second (R25)."""
 PATIENCE_S = 60.0
 """A letterbox that could not be read for so long is reported."""
 AGAIN_S = 60.0

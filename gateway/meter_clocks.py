@@ -233,7 +233,8 @@ class MeterClocks:
             return profile.broadcast_time(heard)
 
         request = Timed(profile.broadcast_time(local).address, make)
-        line, job = self._polling.tell(group.meters[0].asset, request, now + SEND_WITHIN_S)
+        asset, not_after = group.meters[0].asset, now + SEND_WITHIN_S
+        line, job = self._polling.tell(asset, (request,), Priority.COMMAND, not_after)
         group.job = job.id
         self._submit(line, job)
 

@@ -6,7 +6,9 @@ The same command gets the same answer for ever.  A refusal changes nothing, so i
 group commit: a stranger who sends rubbish must not wear out the flash.  Only whoever may write into
 the letterbox has refusals remembered, too: there he reads the answer.
 
-What is about money is the cashier's (``Cashier``): carried out within the same transaction.
+What is about money is the cashier's (``Cashier``), what is about supply the switcher's
+(``Switcher``): taken on within the same transaction.  What a relay makes of it comes later, by
+``answer``.
 
 Used by the core alone.
 """
@@ -39,7 +41,7 @@ REASON_MAX = 500
 LETTERBOX = "letterbox"
 """The issuer of letters that are refused: what they say of themselves is not believed."""
 
-MONEY_FOR_EVER = frozenset((*ROLES, "voucher"))
+FOR_EVER = frozenset((*ROLES, "voucher"))
 """Orders that are never forgotten: repeated after ten years they are still the same."""
 
 log = structlog.get_logger()
@@ -66,6 +68,20 @@ class Cashier(Protocol):
         transaction, should it fail, would make untrue.  ``by`` says in words who answers for the
         order, ``wall`` is Unix time.
         """
+
+
+class Switcher(Protocol):
+    """Who carries out the orders about supply."""
+
+    def execute(self, command: contract.Command, by: str, wall: float, *, at_box: bool) -> Outcome:
+        """Take ``command.command`` on, inside the transaction that remembers it.
+
+        As with the cashier.  What is accepted is answered later, by ``Orders.answer``.  ``at_box``:
+        it came out of the letterbox.
+        """
+
+    def works_on(self, command: str) -> bool:
+        """Whether the order with this id goes on after a restart; else it has failed."""
 
 
 class Orders:
@@ -95,13 +111,16 @@ class Orders:
         self._minute = 0
         self.cashier: Cashier | None = None
         """Given by the core where prepayment is configured."""
+        self.switcher: Switcher | None = None
+        """Given by the core where relays are switched."""
         self.settled = 0
         """Messages that a watermark settled since the start."""
 
     def begin(self, wall: float) -> None:
         """Close what a former life of the daemon left open: nobody works on it any more."""
         for id_ in self._commands.open():
-            self._later(id_, "failed", wall, "the gateway restarted before it was done")
+            if self.switcher is None or not self.switcher.works_on(id_):
+                self._later(id_, "failed", wall, "the gateway restarted before it was done")
 
     def arrived(
         self, event: Arrived, now: float, wall: float, *, trusted: bool, live: bool
@@ -149,7 +168,7 @@ class Orders:
         self._report(verdict.reason, letter.id, wall, "command_refused")
         with self._recorder.commit(now, live=live):
             self._commands.remember(letter.id, digest, LETTERBOX, wall)
-            self._answer(letter.id, verdict.stage, wall, verdict.reason)
+            self.answer(letter.id, verdict.stage, wall, verdict.reason)
 
     def done(self, event: JobDone, found: list[Found], wall: float) -> bool:
         """A job was done.  True if a command waits for it: its answer goes with the next commit."""
@@ -174,11 +193,11 @@ class Orders:
             self._refuse(_conflict(command.id), wall)
             return
         read: contract.Read | None = None
-        keep = command.command.name in MONEY_FOR_EVER
+        keep = command.command.name in FOR_EVER
         with self._recorder.commit(now, live=live):
             known = self._commands.remember(command.id, digest, command.issuer, wall, keep=keep)
             if known is Known.NEW:
-                read = self._begin(command, valid.by, wall)
+                read = self._begin(valid, wall)
             else:
                 self._repeat(command.id)
         if read:
@@ -201,50 +220,68 @@ class Orders:
         for result in self._commands.results(id_):
             self._recorder.result(self._message(id_, result))
 
-    def _begin(self, command: contract.Command, by: str, wall: float) -> contract.Read | None:
+    def _begin(self, valid: Valid, wall: float) -> contract.Read | None:
         """Carry the command out, inside the transaction that remembers it.
 
         Returns the read to begin once that is on flash.
         """
+        command = valid.command
         match command.command:
             case contract.Resend(lane=lane, first=first, last=last):
                 found = self._outbox.resend(Lane(lane), first, last)
                 self._delivery.resend(lane, first, last)
                 missing = [list(run) for run in found.missing]
                 data = {"count": found.count, "missing": missing[:100]}
-                self._answer(command.id, "confirmed", wall, "", data)
+                self.answer(command.id, "confirmed", wall, "", data)
                 return None
             case contract.Read() as read:
                 if problem := self._cannot_read(read.meter, read.points):
-                    self._answer(command.id, "refused", wall, problem)
+                    self.answer(command.id, "refused", wall, problem)
                     return None
-                self._answer(command.id, "accepted", wall)
+                self.answer(command.id, "accepted", wall)
                 return read
             case _:
-                self._execute(command, by, wall)
+                self._execute(valid, wall)
                 return None
 
-    def _execute(self, command: contract.Command, by: str, wall: float) -> None:
-        """Have the cashier carry out an order about money."""
-        if self.cashier is None:
+    def _execute(self, valid: Valid, wall: float) -> None:
+        """Have an order about money or supply carried out."""
+        command, switcher = valid.command, self.switcher
+        if isinstance(command.command, contract.SwitchingOrder):
+            outcome = Outcome("refused", "switching is not configured here")
+            if switcher:
+                outcome = switcher.execute(command, valid.by, wall, at_box=valid.at_box)
+        elif self.cashier is None:
             outcome = Outcome("refused", "prepayment is not configured here")
         else:
-            outcome = self.cashier.execute(command, by, wall)
-        self._answer(command.id, outcome.stage, wall, outcome.reason, outcome.data)
-        if outcome.stage != "refused":
-            return
+            outcome = self.cashier.execute(command, valid.by, wall)
+        self.answer(command.id, outcome.stage, wall, outcome.reason, outcome.data)
+        if outcome.stage == "refused":
+            self._recorder.fact(self._refused(command, outcome.reason[:REASON_MAX]))
+
+    def _refused(self, command: contract.Command, reason: str) -> contract.Fact:
+        """What the head-end is told of an order that changed nothing."""
         order = command.command
         at, clock = self._recorder.stamp()
-        self._recorder.fact(
-            contract.MoneyRefused(
+        account = getattr(order, "account", None)
+        if isinstance(order, contract.SwitchingOrder):
+            return contract.SwitchingRefused(
                 at=at,
                 clock=clock,
                 command=command.id,
                 name=order.name,
-                account=getattr(order, "account", None),
-                payment=getattr(order, "payment", None),
-                reason=outcome.reason[:REASON_MAX],
+                account=account,
+                meter=getattr(order, "meter", None),
+                reason=reason,
             )
+        return contract.MoneyRefused(
+            at=at,
+            clock=clock,
+            command=command.id,
+            name=order.name,
+            account=account,
+            payment=getattr(order, "payment", None),
+            reason=reason,
         )
 
     def _cannot_read(self, meter: str, points: tuple[str, ...]) -> str:
@@ -300,9 +337,9 @@ class Orders:
         reason: str,
         data: Mapping[str, object] | None = None,
     ) -> None:
-        self._recorder.later(lambda: self._answer(id_, stage, wall, reason, data))
+        self._recorder.later(lambda: self.answer(id_, stage, wall, reason, data))
 
-    def _answer(
+    def answer(
         self,
         id_: str,
         stage: str,
@@ -310,7 +347,7 @@ class Orders:
         reason: str = "",
         data: Mapping[str, object] | None = None,
     ) -> None:
-        """Store the next stage of the answer and put it into the outbox."""
+        """Store the next stage of the answer and put it into the outbox, in a transaction."""
         final = stage not in ("accepted", "sent")
         text = json.dumps(data or {})
         result = Result(stage=stage, reason=reason[:REASON_MAX], data=text, at=wall, final=final)

@@ -139,7 +139,7 @@ class Prepaid:
             prepayment.voucher_keys,
             lambda: self._state() is ClockState.TRUSTED,
         )
-        self._desk = AccountDesk(
+        self.desk = AccountDesk(
             (meter.asset for meter in config.meters),
             prepayment.policies,
             self.books,
@@ -161,7 +161,7 @@ class Prepaid:
 
     def _staff(self) -> dict[str, Teller]:
         """Who carries out which order."""
-        till, desk, asked = self._cashier, self._desk, self._enquiries
+        till, desk, asked = self._cashier, self.desk, self._enquiries
         return {
             "topup": lambda order, _id, _by, _wall: till.top_up(order),
             "topup.reverse": lambda order, _id, _by, wall: till.reverse(order, wall),
@@ -306,6 +306,6 @@ class Prepaid:
             self._recorder.later(partial(self._put, order, path.name))
 
     def _put(self, order: orders.TariffPut, file: str) -> None:
-        outcome = self._desk.put_tariff(order, self._wall())
+        outcome = self.desk.put_tariff(order, self._wall())
         if outcome.stage == "refused":
             log.error("tariff not taken", file=file, reason=outcome.reason)

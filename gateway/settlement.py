@@ -168,6 +168,11 @@ class Settlement:
             else f"no reading of {account.closed}; give the final registers"
         )
 
+    def priced(self, account: Account, day: date) -> bool:
+        """Whether there is a price for what an account uses on ``day``."""
+        ids = [id_ for since, id_ in account.tariffs if since <= day]
+        return bool(ids) and self._prices(ids[-1], day) is not None
+
     def wrong(self, account: Account, since: date) -> str:
         """What of an account does not agree: its balances with its postings (L3), its charges from
         ``since`` on with their readings and tariffs (L7).  Empty if all does.

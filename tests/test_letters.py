@@ -232,7 +232,7 @@ def test_an_id_that_is_another_command_s_changes_nothing(site: Site) -> None:
 
 
 def test_a_letter_waits_while_there_is_no_room(site: Site) -> None:
-    site.till.fails = 3
+    site.till.fails = 6
     payload = site.post("l-1", order("l-1", OPEN))
     site.gateway.run(2)
     assert site.answer("l-1", payload) == []

@@ -63,6 +63,8 @@ class Task:
     # Of the request in hand:
     tries: int = 0
     failure: tuple[Fault, str] | None = None
+    reasons: tuple[str, ...] = ()
+    """Of a refusal."""
     follow_up: Request | None = None
     frames: list[Reply] = field(default_factory=list)
     taken_at: float = 0.0
@@ -102,6 +104,7 @@ class Task:
                 fault=fault,
                 error=error,
                 permanent=permanent,
+                reasons=self.reasons if fault is Fault.REFUSED else (),
                 tries=self.tries,
             )
             self._add(outcome)
@@ -115,7 +118,7 @@ class Task:
     def _add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
         self.restart()
-        self.tries, self.failure = 0, None
+        self.tries, self.failure, self.reasons = 0, None, ()
 
     @property
     def over(self) -> bool:

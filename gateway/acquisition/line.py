@@ -279,6 +279,7 @@ class Line:
             reply = exchange.decode(heard, now)
         except RefusedError as error:
             self._end(exchange, now, answered=True)
+            task.reasons = error.reasons
             self._retry(task, now, Fault.REFUSED, str(error), permanent=error.permanent)
             return
         if reply is None:

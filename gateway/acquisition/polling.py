@@ -170,15 +170,16 @@ class Polling:
         """Exchanges that somebody else has planned.  What they come to is not held against the
         meter: neither a refusal nor a silence.
         """
-        meter = self._meters[asset]
-        job = self._make(meter, plan, priority, not_after)
+        job = self._make(self._meters[asset], plan, priority, not_after)
         self._asked.add(job.id)
-        return meter.config.line, job
+        return self._meters[asset].config.line, job
 
-    def tell(self, asset: str, request: Request, not_after: float) -> tuple[str, Job]:
-        """A request that all meters hear which are set like this one, and nobody answers."""
+    def tell(
+        self, asset: str, requests: tuple[Request, ...], priority: Priority, not_after: float
+    ) -> tuple[str, Job]:
+        """Requests that change something, each sent once.  What comes of them says nothing here."""
         meter = self._meters[asset]
-        job = self._job_of(meter, (request,), Priority.COMMAND, not_after, tries=1)
+        job = self._job_of(meter, requests, priority, not_after, tries=1)
         return meter.config.line, job
 
     def silent(self, asset: str) -> bool:
@@ -247,7 +248,7 @@ class Polling:
     def done(self, event: JobDone, now: float) -> list[Found]:
         """What a finished job means."""
         plan = self._plans.pop(event.job.id, None)
-        if plan is None:  # nobody answers it, so it says nothing about anybody
+        if plan is None:  # what ``tell`` made
             return []
         meter = self._meters[event.job.meter]
         meter.wake_at = -math.inf

@@ -7,18 +7,23 @@ changes.
 Who may order what: ``ROLES`` says which role's signature an order needs; ``AT_THE_BOX`` which
 orders a technician may give without one.  He proves who he is by being allowed to write into the
 letterbox (gateway/store/letterbox.py).
+
+How late an order may come: while no clock is trusted nothing expires, but for orders about supply
+it is the other way round.  What could lead to a cut is expired then, and what switches or takes a
+stop away (``PROMPT``) is valid for minutes only, whatever its ``not_after`` says.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.north.contract import Ack, Command, Id, topic, unix_s
+from gateway.north.contract import Ack, Command, Id, SwitchingOrder, topic, unix_s
+from gateway.north.contract_switching import keeps_supply
 from gateway.north.signatures import NO_KEYS, Domain, Keys, Role, Signer
 from gateway.north.strict import ContractError, canonical, without
 
@@ -33,11 +38,35 @@ ROLES: Mapping[str, Role] = {
     "emergency": Role.MONEY,
     "tariff.put": Role.TARIFF,
     "reading.rule": Role.ACCOUNT,
+    "relay.trip": Role.RELAY,
+    "relay.close": Role.RELAY,
+    "relay.protect": Role.PROTECT,
+    "disconnect.request": Role.REQUEST,
+    "disconnect.approve": Role.APPROVE,
+    "disconnect.cancel": Role.REQUEST,
+    "delegate": Role.APPROVE,
+    "approval.revoke": Role.APPROVE,
+    "protect.remove": Role.PROTECT,
+    "notice.served": Role.REQUEST,
+    "calendar.put": Role.PROTECT,
+    "shed": Role.RELAY,
+    "shed.end": Role.RELAY,
+    "stop": Role.STOP,
+    "resume": Role.STOP,
+    "mass.release": Role.APPROVE,
+    "dry_run": Role.STOP,
 }
 """An order that is not here needs no signature: it changes nothing, or carries its own (voucher).
 """
-AT_THE_BOX = frozenset(("account.open", "emergency"))
+AT_THE_BOX = frozenset(("account.open", "emergency", "relay.close", "stop", "resume"))
 """What a technician may order without a signature, of what would need one from afar."""
+PROMPT = frozenset(
+    ("relay.trip", "relay.close", "relay.protect", "shed", "resume", "mass.release", "dry_run")
+)
+"""Meant now: valid for ``PROMPT_S`` at most."""
+PROMPT_S = 600.0
+AHEAD_S = 60.0
+"""An order that could lead to a cut may come from the future by this much: clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +79,13 @@ class Valid:
     content."""
     by: str
     """Whose signature gives the right to it, in words (``key ops-1``), or else its issuer."""
+    at_box: bool = False
+    """It came out of the letterbox: somebody stands there."""
+
+    @property
+    def key(self) -> str:
+        """Id of the key whose signature gives the right to it; empty: none was needed."""
+        return key_of(self.command)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +125,14 @@ class Judge:
             return Refusal(reason=str(error))
         if arrived_topic != topic(self.gateway, "commands"):
             return Refusal(reason="it came on a topic we did not subscribe to")
-        return self._command(payload, now, frozenset(), trusted=trusted)
+        return self._command(payload, now, trusted=trusted, at_box=False)
 
     def letter(self, payload: bytes, now: float, *, trusted: bool) -> Valid | Refusal:
         """Decide about a command from the letterbox."""
-        return self._command(payload, now, AT_THE_BOX, trusted=trusted)
+        return self._command(payload, now, trusted=trusted, at_box=True)
 
     def _command(
-        self, payload: bytes, now: float, may: frozenset[str], *, trusted: bool
+        self, payload: bytes, now: float, *, trusted: bool, at_box: bool
     ) -> Valid | Refusal:
         try:
             valid, content = _parse_command(payload, self.gateway)
@@ -104,12 +140,14 @@ class Judge:
             return Refusal(reason=str(error), id=error.id)
         command = valid.command
         today = datetime.fromtimestamp(now, UTC).date() if trusted else None
-        if reason := self._unsigned(command, content, today, may):
+        may = AT_THE_BOX if at_box else frozenset[str]()
+        if reason := self._unsigned(command, content, today, may) or _lasting(command):
             return Refusal(reason=reason, id=command.id)
-        if trusted and expired(command, now):
-            reason = "not_after has passed"
+        if reason := _expired(command, now, trusted=trusted, at_box=at_box):
             return Refusal(reason=reason, id=command.id, digest=valid.digest, stage="expired")
-        return valid
+        if trusted and _ahead(command, now):
+            return Refusal(reason="issued lies in the future", id=command.id)
+        return replace(valid, at_box=at_box)
 
     def _unsigned(
         self, command: Command, content: bytes, today: date | None, may: frozenset[str]
@@ -132,6 +170,42 @@ def expired(command: Command, now: float) -> bool:
     return now > unix_s(command.not_after)
 
 
+def key_of(command: Command) -> str:
+    """Id of the key that signed a command the judge found valid; empty: no signature counted."""
+    counts = command.signature is not None and command.command.name in ROLES
+    return command.signature.key if counts and command.signature else ""
+
+
+def _expired(command: Command, now: float, *, trusted: bool, at_box: bool) -> str:
+    """Why it is too late for it; empty: it is not.
+
+    R04: whether an order that could lead to a cut is too late must be known; at the box somebody
+    stands there and means it now.
+    """
+    order = command.command
+    if trusted:
+        return "not_after has passed" if expired(command, now) else ""
+    if not isinstance(order, SwitchingOrder) or keeps_supply(order):
+        return ""
+    if at_box and order.name in AT_THE_BOX:
+        return ""
+    return "nobody knows whether it is too late: the gateway's clock is not trusted"
+
+
+def _lasting(command: Command) -> str:
+    """Why it would be valid for too long; empty: it would not."""
+    name, valid_s = command.command.name, unix_s(command.not_after) - unix_s(command.issued)
+    if name in PROMPT and valid_s > PROMPT_S + 1:
+        return f"{name} is valid for {PROMPT_S:.0f} s at most; not_after is {valid_s:.0f} s later"
+    return ""
+
+
+def _ahead(command: Command, now: float) -> bool:
+    order = command.command
+    may_cut = isinstance(order, SwitchingOrder) and not keeps_supply(order)
+    return may_cut and unix_s(command.issued) > now + AHEAD_S
+
+
 def _parse_command(payload: bytes, gateway: str) -> tuple[Valid, bytes]:
     """The command, and its content without the signature.  Raises ContractError."""
     whole = canonical(payload)
@@ -142,11 +216,9 @@ def _parse_command(payload: bytes, gateway: str) -> tuple[Valid, bytes]:
     if command.gateway not in (None, gateway):
         raise ContractError("it names another gateway than its topic", command.id)
     content = without(whole, "signature")
-    signature = command.signature
     # Where no signature is needed none is looked at, so it says nothing.
-    by = command.issuer
-    if signature and command.command.name in ROLES:
-        by = f"key {signature.key}"
+    key = key_of(command)
+    by = f"key {key}" if key else command.issuer
     return Valid(command, hashlib.sha256(content).hexdigest(), by), content
 
 

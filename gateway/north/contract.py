@@ -16,7 +16,8 @@ Times are UTC, amounts exact decimals as text, absent fields are left out.  A me
 without MQTT 5 properties.
 
 Built of gateway/north/words.py; what is about money stands in contract_money.py (up) and
-contract_orders.py (down).
+contract_orders.py (down), what is about supply in contract_supply.py (up) and contract_switching.py
+(down).
 
 Not supported yet: the topic area.
 """
@@ -34,6 +35,14 @@ from gateway.north.contract_money import (
     MoneyRefused,
 )
 from gateway.north.contract_orders import MoneyOrder
+from gateway.north.contract_supply import (
+    DisconnectionEvent,
+    RelayEvent,
+    StopTurned,
+    SupplyFact,
+    SwitchingRefused,
+)
+from gateway.north.contract_switching import SwitchingOrder
 from gateway.north.words import (
     DOWN,
     VERSION,
@@ -70,6 +79,7 @@ __all__ = [
     "Clock",
     "Day",
     "Digest",
+    "DisconnectionEvent",
     "Id",
     "Instant",
     "Journal",
@@ -79,7 +89,11 @@ __all__ = [
     "MoneyRefused",
     "Numbered",
     "Offset",
+    "RelayEvent",
     "Signature",
+    "StopTurned",
+    "SwitchingOrder",
+    "SwitchingRefused",
     "instant",
     "is_id",
     "topic",
@@ -195,7 +209,7 @@ class ClockFound(Message):
     restamp: tuple[Restamp, ...]
 
 
-Fact = Event | Shed | StoreNewEpoch | ClockFound | MoneyFact
+Fact = Event | Shed | StoreNewEpoch | ClockFound | MoneyFact | SupplyFact
 
 
 class Events(Numbered):
@@ -302,7 +316,7 @@ class Read(Message):
     points: tuple[Point, ...] = Field(min_length=1, max_length=64)
 
 
-Order = Resend | Read | MoneyOrder
+Order = Resend | Read | MoneyOrder | SwitchingOrder
 
 
 class Command(Message):
@@ -315,7 +329,7 @@ class Command(Message):
     not_after: Annotated[Instant, Field(description="Expired after this moment.")]
     command: Annotated[Order, Field(discriminator="name")]
     signature: Signature | None = Field(
-        None, description="Needed where money, accounts or tariffs change; see the command's role."
+        None, description="Needed where money, accounts, tariffs or supply change: see the role."
     )
 
     @model_validator(mode="after")

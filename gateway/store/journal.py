@@ -155,6 +155,14 @@ class JournalReader:
         rows = self._connection.rows("select ledger, account, amount from balance")
         return {(ledger, account): amount for ledger, account, amount in rows}
 
+    def corrected_at(self, account: str) -> float | None:
+        """When something of an account was reversed last, Unix time; None: never."""
+        [(recorded_ms,)] = self._connection.rows(
+            "select max(recorded_ms) from journal where account = ? and kind = ?",
+            *(account, Kind.REVERSAL),
+        )
+        return None if recorded_ms is None else recorded_ms / 1000
+
     def part(self, ledger: Ledger, part: str) -> int:
         """What one part of a shared ledger has: of ``suspense`` what came for an account."""
         row = self._connection.row(

@@ -4,7 +4,7 @@
     letterbox/letterbox.db    one table of letters (SQLite, rollback journal, not WAL)
 
 Whoever has an order posts a letter: a row whose ``what`` is a command as it would come by MQTT.
-The daemon looks every second (``pragma data_version``: a few microseconds), takes the letters in
+The daemon looks twice a second (``pragma data_version``: a few microseconds), takes the letters in
 their order, and deletes what it has taken.  The answer is not here: it is the command's result in
 the daemon's own file, committed together with its effect, so nothing can part the two.  A letter
 found again after a crash is known by its id and does nothing.

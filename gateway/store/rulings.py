@@ -141,6 +141,14 @@ class Rulings(RulingReader):
             )
         )
 
+    def doubted(self, account: str, after: date) -> int:
+        """How many readings of an account are kept out that were made after ``after``."""
+        [(count,)] = self._database.rows(
+            "select count(*) from doubt where account = ? and day > ?",
+            *(account, after.isoformat()),
+        )
+        return int(count)
+
     def again(self, account: str, since: date) -> None:
         """Note that an account's charges from a day on have to be derived again."""
         self._database.write(

@@ -12,9 +12,11 @@ from sqlite_utils import Database, Migrations
 
 from gateway.store.faults import StoreError
 from gateway.store.schema_accounts import ACCOUNTS
+from gateway.store.schema_approvals import APPROVALS
 from gateway.store.schema_meters import METERS
 from gateway.store.schema_money import GUARDS, MONEY
 from gateway.store.schema_settlement import SETTLEMENT
+from gateway.store.schema_switching import RECORDS, SWITCHING
 
 migrations = Migrations("taiqu")
 
@@ -228,6 +230,20 @@ def m006_settlement(db: Database) -> None:
 def m007_meters(db: Database) -> None:
     """What is possible at a meter, whether it prepays, when its rates count."""
     for statement in METERS:
+        db.execute(statement)
+
+
+@migrations()
+def m008_switching_orders(db: Database) -> None:
+    """Who asked for a cut and who agreed, notices served, calendars, stops, the dry run."""
+    for statement in APPROVALS:
+        db.execute(statement)
+
+
+@migrations()
+def m009_switching(db: Database) -> None:
+    """What relays and disconnections have come to; the record of switching, append only."""
+    for statement in SWITCHING + RECORDS:
         db.execute(statement)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 MIGRATIONS = (
     *("m001_begin", "m002_freezes", "m003_grid"),
     *("m004_money", "m005_accounts", "m006_settlement", "m007_meters"),
+    *("m008_switching_orders", "m009_switching"),
 )
 """All that gateway/store/schema.py has, in its order; a test compares them."""
 

@@ -1,0 +1,145 @@
+"""What goes up about supply: relays, disconnections before and after, the stop switch, refusals.
+
+A customer in the dark asks why, until when, and what to do: reason and next step stand in every
+message, in the account's language, before the cut and after it (R41).  All of it is numbered, in
+the urgent lane.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from gateway.north.words import (
+    AccountNumber,
+    Amount,
+    Clock,
+    Id,
+    Instant,
+    Message,
+    Meter,
+    Money,
+    Point,
+    Sentence,
+)
+
+Told = Annotated[Sentence, Field(description="For the customer, in the account's language.")]
+Values = Annotated[
+    dict[Point, Amount],
+    Field(max_length=64, description="Registers, voltages, currents; each in its point's unit."),
+]
+
+
+class FailedCheck(Message):
+    """A check that spoke against a cut."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+    rule: Annotated[str, StringConstraints(pattern=r"^R[0-9]{2}$")]
+    text: Sentence
+
+
+class RelayEvent(Message):
+    """A relay (继电器) was switched, was to be switched, or was found to have moved."""
+
+    code: Literal["relay"] = "relay"
+    at: Instant
+    clock: Clock
+    meter: Meter
+    account: AccountNumber | None = None
+    what: Literal[
+        "trip_sent",
+        "open",
+        "trip_failed",
+        "unknown",
+        "weld_or_bypass",
+        "restore_wanted",
+        "restore_sent",
+        "allowed",
+        "closed",
+        "stuck_open",
+        "restore_late",
+        "held",
+        "released",
+        "protected",
+        "unprotected",
+        "wrong_cut",
+    ] = Field(
+        description="open and closed are read back, never assumed; allowed waits for the customer's"
+        " button; held was opened by somebody else, and only a person releases it."
+    )
+    cause: Sentence = Field("", description="What led to it: arrears, an order, a top-up ...")
+    command: Id | None = Field(None, description="The order it follows from.")
+    reason: Told = ""
+    next_step: Told = ""
+    since: Instant | None = Field(None, description="From when on this was wanted.")
+    took_s: int | None = Field(None, ge=0, description="From then until now.")
+    before: Values = Field(default_factory=dict)
+    after: Values = Field(default_factory=dict)
+    dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
+
+
+class DisconnectionEvent(Message):
+    """A disconnection has come a step further, or was cancelled; what is asked of the head-end."""
+
+    code: Literal["disconnection"] = "disconnection"
+    at: Instant
+    clock: Clock
+    account: AccountNumber
+    meter: Meter
+    state: Literal[
+        "watch",
+        "warned",
+        "due",
+        "notice_served",
+        "approved",
+        "scheduled",
+        "preflight",
+        "sent",
+        "verifying",
+        "open",
+        "failed",
+        "unknown",
+    ]
+    round: int = Field(ge=0, description="Counts the disconnections of this account.")
+    asks: (
+        Literal["warn", "serve_notice", "last_call", "ask_approval", "report", "work_order"] | None
+    ) = Field(
+        None,
+        description="What the head-end is to do.  A notice and a last call are proven by the"
+        " command notice.served with this round.",
+    )
+    reason: Told
+    next_step: Told
+    due: Instant | None = Field(None, description="When supply is cut at the earliest.")
+    balance: Money | None = None
+    to_pay: Money | None = Field(None, description="What ends it if it is topped up now.")
+    failed: tuple[FailedCheck, ...] = Field(
+        (), description="All that spoke against the cut, if it was refused."
+    )
+    command: Id | None = Field(None, description="The order it follows from.")
+    dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
+
+
+class StopTurned(Message):
+    """The stop switch was turned: no cut while it is on."""
+
+    code: Literal["stop_switch"] = "stop_switch"
+    at: Instant
+    clock: Clock
+    on: bool
+    reason: Sentence = Field("", description="Everything that stops: a file, the line, orders.")
+
+
+class SwitchingRefused(Message):
+    """An order about supply was refused: nothing was switched."""
+
+    code: Literal["switching_refused"] = "switching_refused"
+    at: Instant
+    clock: Clock
+    command: Id
+    name: Annotated[str, StringConstraints(max_length=32)] = Field(description="What it asked for.")
+    account: AccountNumber | None = None
+    meter: Meter | None = None
+    reason: Sentence
+
+
+SupplyFact = RelayEvent | DisconnectionEvent | StopTurned | SwitchingRefused
