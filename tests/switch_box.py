@@ -12,7 +12,6 @@ from gateway.prepayment import case as cases
 from gateway.prepayment import facts as kept_facts
 from gateway.prepayment import friendly, mass_limits
 from gateway.prepayment import relay as relays
-from gateway.prepayment.account import NoCut
 from gateway.prepayment.case import BEFORE_SENT, IN_FLIGHT, Case, Do, Signal, State
 from gateway.prepayment.disconnection import (
     due_of,
@@ -22,6 +21,7 @@ from gateway.prepayment.disconnection import (
     step,
     tick,
     verdict,
+    vetoed,
     why_cancel,
 )
 from gateway.prepayment.facts import AtMeter, Box, Facts, Money, Purpose
@@ -37,6 +37,7 @@ from tests.switch_street import Home, Look
 
 REGIMES, TIMES, LIMITS = Regimes(), Times(), Limits()
 SEND_WITHIN_S = 20.0
+CALL_BEFORE_S = 7200.0
 
 
 class Out(NamedTuple):
@@ -139,7 +140,7 @@ class Gateway:
         case = self.rows.cases[home.number] = follow(case, home.standing, asset)
         money = self.money(home)
         reason = why_cancel(
-            case, home.standing, money, home.policy, meter=asset, no_cut=self._veto(home)
+            case, home.standing, money, home.policy, meter=asset, no_cut=home.standing.no_cut
         )
         if reason:
             self.signal(home, Signal.CANCEL, reason=reason)
@@ -157,7 +158,8 @@ class Gateway:
     def by_time(self, home: Home, now: float) -> None:
         """What the time alone brings."""
         for _ in range(10):
-            signal = tick(self.rows.cases[home.number], now, REGIMES)
+            veto = vetoed(home.standing, home.standing.no_cut)
+            signal = tick(self.rows.cases[home.number], now, REGIMES, vetoed=veto)
             if signal is None:
                 break
             if signal is Signal.LEAD_OVER:
@@ -210,7 +212,7 @@ class Gateway:
                 said = f"{case.state}: {effect.reason}" if effect.do is Do.REPORT else ""
                 self.out.append(Out(effect.do, home, effect.at, said or str(case.round)))
             case Do.LAST_CALL:
-                self.out.append(Out(effect.do, home, effect.at - 7200, str(case.round)))
+                self.out.append(Out(effect.do, home, effect.at - CALL_BEFORE_S, str(case.round)))
             case Do.RUN_PREFLIGHT:
                 self.out.append(Out("poll", home, said="preflight"))
             case Do.SEND_TRIP:
@@ -225,15 +227,22 @@ class Gateway:
         if rules is None or case.state not in BEFORE_SENT:
             return None
         notice = case.notice_at or now
-        moments = (
-            (case.owed_since or now) + rules.overdue_s,
-            case.asked_at + rules.renew_s,
-            case.asked_at + rules.last_call_renew_s,
-            max(notice + rules.lead_s[case.class_], case.not_before),
-            notice + rules.notice_age_max_s + 1,
-            case.approved_until or 0.0,
-            max(case.trip_at, (case.last_call_at or now) + rules.last_call_s),
-        )
+        called = case.last_call_at
+        moments: tuple[float, ...] = (case.approved_until or 0.0,)
+        match case.state:
+            case State.WARNED:
+                moments = ((case.owed_since or now) + rules.overdue_s,)
+            case State.DUE:
+                moments = (case.asked_at + rules.renew_s,)
+            case State.NOTICE_SERVED | State.APPROVED:
+                ready = max(notice + rules.lead_s[case.class_], case.not_before)
+                moments = (*moments, ready, notice + rules.notice_age_max_s + 1)
+            case State.SCHEDULED if called is None:
+                # The call itself is made two hours before; nobody waits for its proof earlier.
+                asked = max(case.asked_at, case.trip_at - CALL_BEFORE_S)
+                moments = (*moments, asked + rules.last_call_renew_s)
+            case State.SCHEDULED:
+                moments = (*moments, max(case.trip_at, (called or now) + rules.last_call_s))
         return min((one for one in moments if one > now), default=None)
 
     # --- the decision -------------------------------------------------------------------------
@@ -361,9 +370,6 @@ class Gateway:
             reading_age_s=self.world.wall() - home.reading_at,
             tariff_valid=True,
         )
-
-    def _veto(self, home: Home) -> NoCut | None:
-        return home.standing.no_cut
 
     # --- the relay ----------------------------------------------------------------------------
 

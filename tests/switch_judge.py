@@ -131,7 +131,7 @@ class Judge:
             file.told_open = True
             self._must(at - file.quiet_from >= 300, "R27", home, at, "open, but not watched")
             self._must(not home.meter.relay.conducts, "R27", home, at, "open, but it conducts")
-            self.count["cut"] += 1
+            self.count["proven"] += "proven" in what
         file.welded = file.welded or what == "weld_or_bypass"
 
     def decided(self, facts: Facts, decision: Decision) -> None:

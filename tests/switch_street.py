@@ -167,9 +167,9 @@ def _home(number: int, draw: Random, seed: int) -> Home:
         meter=meter,
         policy=POLICY,
         phase=draw.choice("ABC"),
-        balance_e4=draw.randrange(5, 80) * YUAN,
-        use_e4=draw.randrange(1, 8) * YUAN,
-        pays=draw.choices(("early", "notice", "dark", "sending", "never"), (40, 20, 20, 10, 10))[0],
+        balance_e4=draw.randrange(5, 60) * YUAN,
+        use_e4=draw.randrange(2, 12) * YUAN,
+        pays=draw.choices(("early", "notice", "dark", "sending", "never"), (25, 15, 30, 20, 10))[0],
         emergency_left_e4=draw.choice((0, 0, POLICY.emergency_e4)),
         direct=draw.random() < 0.1,
     )
