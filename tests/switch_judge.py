@@ -134,6 +134,11 @@ class Judge:
             self.count["proven"] += "proven" in what
         file.welded = file.welded or what == "weld_or_bypass"
 
+    def visited(self, home: Home) -> None:
+        """A technician was there: what was tried before is over."""
+        file = self.files[home.number]
+        file.welded, file.tries, file.open_since = False, 0, None
+
     def decided(self, facts: Facts, decision: Decision) -> None:
         for one in decision.failed:
             self.refused[one.code] += 1
@@ -148,8 +153,11 @@ class Judge:
         enough = home.balance_e4 >= home.policy.close_allowed_e4
         harmed = standing.no_cut or standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
         agreed = standing.mode is Mode.PREPAY_AGREEMENT
-        by_rules = self.cut_by.get(home.number) == "arrears"
-        if by_rules and file.open_since is not None and (enough or harmed or agreed):
+        home.meter.pass_time(at)
+        relay = home.meter.relay
+        dark = relay.state not in ("closed", "allowed") or not (relay.conducts or relay.protected)
+        by_rules = self.cut_by.get(home.number) == "arrears" and file.open_since is not None
+        if by_rules and dark and (enough or harmed or agreed):
             if file.owed_from is None:
                 file.owed_from = at
             return True

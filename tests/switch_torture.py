@@ -47,7 +47,7 @@ class Torture:
         self.judge = Judge()
         self.judge.outside.started_at = BEGIN
         self.at_broker: list[tuple[Home, int]] = []
-        self.crash_share = self.draw.choice((0.0, 0.01, 0.05))
+        self.crash_share = self.draw.choice((0.0, 0.01, 0.03))
         self.cuts_offline = self.draw.random() < 0.5
         self.offline_since = BEGIN
         self.watched: set[str] = set()
@@ -323,8 +323,7 @@ class Torture:
             self.after(HOUR, lambda: self.visit(home))
             return
         home.meter.repaired(self.now)
-        file = self.judge.files[home.number]
-        file.welded = False
+        self.judge.visited(home)
         cancel = self.draw.random() < 0.5
 
         def act() -> None:
