@@ -5,7 +5,8 @@ power cut leaves is ``Rows``: everything else is forgotten.  One call from outsi
 transaction; what has to be done outside is put into ``out`` and done after the commit.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple, Protocol
 
 from gateway.prepayment import case as cases
@@ -62,7 +63,7 @@ class World(Protocol):
     homes: list[Home]
 
     def wall(self) -> float: ...
-    def today(self) -> kept_facts.date: ...
+    def today(self) -> date: ...
     def random(self) -> float: ...
 
 
@@ -78,6 +79,8 @@ class Rows:
     mass: mass_limits.State = field(default_factory=mass_limits.State)
     restores: tuple[tuple[float, str, str], ...] = ()
     """(time, phase, account) of the last ones that had their turn."""
+    known: dict[str, object] = field(default_factory=dict)
+    """What was written and read before."""
 
     def copy(self) -> "Rows":
         return Rows(
@@ -87,16 +90,20 @@ class Rows:
             dict(self.commands),
             self.mass,
             self.restores,
+            self.known,
         )
 
     def read_again(self) -> "Rows":
-        """As after a power cut."""
-        return replace(
-            self.copy(),
-            cases={k: cases.from_json(cases.to_json(v)) for k, v in self.cases.items()},
-            relays={k: relays.from_json(relays.to_json(v)) for k, v in self.relays.items()},
-            mass=mass_limits.from_json(mass_limits.to_json(self.mass)),
-        )
+        """As after a power cut.  What has not changed since the last one is not written twice."""
+        after, known = self.copy(), self.known
+        for k, case in self.cases.items():
+            if known.get(k) is not case:
+                after.cases[k] = known[k] = cases.from_json(cases.to_json(case))
+        for k, relay in self.relays.items():
+            if known.get(k) is not relay:
+                after.relays[k] = known[k] = relays.from_json(relays.to_json(relay))
+        after.mass = mass_limits.from_json(mass_limits.to_json(self.mass))
+        return after
 
 
 class Gateway:

@@ -15,7 +15,7 @@ from tests.switch_torture import OXYGEN, Torture
 
 def prepare(world: Torture) -> None:
     """Draw what happens when."""
-    world.after(0, lambda: world.transact(world.box.start, crash=False))
+    world.after(0, lambda: world.transact(world.box.start, crash=0.0))
     for day in range(world.days):
         world.after(day * DAY + 600, lambda: post(world))
     for happening, most in HAPPENINGS.items():
@@ -138,7 +138,7 @@ def clock(world: Torture) -> None:
         world.offset = 0.0
         world.trusted = outside.trusted = True
         outside.started_at = world.now
-        world.transact(act, crash=False)
+        world.transact(act, crash=0.0)
 
     world.after(world.draw.uniform(0.1, 24) * HOUR, end)
 
@@ -165,7 +165,7 @@ def offline(world: Torture) -> None:
         outside.changed_at = world.now
         if world.now - since >= 6 * HOUR:
             outside.back_online_at = world.now
-        world.transact(act, crash=False)
+        world.transact(act, crash=0.0)
         order_trip(world, world.draw.choice(world.homes), world.now - 90 * DAY)
         world.after(30, world.deliver)
         world.after(60, drained)
@@ -191,7 +191,7 @@ def order_trip(world: Torture, home: Home, until: float) -> None:
             found = home.meter.look(world.now, world.draw)
             if found:
                 world.judge.polled(home, found, world.now)
-            world.transact(lambda: world.box.ordered(id_, home, until, found) and None)
+            world.transact(lambda: world.box.ordered(id_, home, until, found))
 
     arrive()
     world.after(world.draw.uniform(0, 900), arrive)

@@ -59,11 +59,12 @@ class Outside:
 class File:
     """What the judge noted of one home."""
 
+    round: int = 0
     cleared_at: float = 0.0
     """When the balance was above its limit last: an older notice says nothing any more."""
     written_at: float | None = None
     notice_at: float | None = None
-    last_call_at: float | None = None
+    last_calls: tuple[float, ...] = ()
     changed_at: float = 0.0
     number_at: float | None = None
     read_at: float = 0.0
@@ -115,13 +116,14 @@ class Judge:
             file.quiet_from = at
         file.energy_mj = found.energy_mj
 
-    def notice(self, home: Home, at: float) -> None:
-        """Written and sent; not delivered yet."""
+    def notice(self, home: Home, at: float, round_: int) -> None:
+        """Written and sent; not delivered yet.  ``round_`` stands on it."""
         file = self.files[home.number]
-        file.written_at, file.notice_at, file.last_call_at = at, None, None
+        file.written_at, file.notice_at, file.last_calls = at, None, ()
         self.due = [one for one in self.due if one > at - 10 * MINUTE]
-        if file.tried_at != -at:
+        if round_ != file.round:
             self.due.append(at)
+        file.round = round_
         self.latched = self.latched or len(self.due) > MOST_DUE
 
     def said(self, home: Home, what: str, at: float) -> None:
@@ -137,7 +139,7 @@ class Judge:
     def visited(self, home: Home) -> None:
         """A technician was there: what was tried before is over."""
         file = self.files[home.number]
-        file.welded, file.tries, file.open_since = False, 0, None
+        file.welded, file.tries, file.open_since, file.tried_at = False, 0, None, 0.0
 
     def decided(self, facts: Facts, decision: Decision) -> None:
         for one in decision.failed:
@@ -183,7 +185,8 @@ class Judge:
             self.closes = [one for one in self.closes if one[0] > at - DAY]
             same = [one for one in self.closes if one[0] > at - MINUTE and one[1] == home.phase]
             waited_s = at - (file.owed_from or at)
-            spread = len(same) < 2 or waited_s >= 600
+            # Two a minute had their turn; how long each waits for the line is not the same.
+            spread = len(same) < 4 or waited_s >= 600
             self._must(spread, "R36", home, at, f"{len(same)} restores of phase {home.phase}")
             self.closes.append((at, home.phase, home.number))
             file.closes.append(at)
@@ -251,7 +254,8 @@ class Judge:
         if not box.trusted:
             yield "R15", "a clock that nobody trusts"
         for window_s, most in MOST_CUTS:
-            if sum(one > at - window_s + ON_THE_WAY_S for one in self.cuts) > most:
+            # A first try that never left is counted from its decision on.
+            if sum(one > at - window_s + 2 * MINUTE for one in self.cuts) > most:
                 yield "R21", f"more than {most} cuts in {window_s / 60:.0f} minutes"
         if self.latched:
             yield "R22", "latched"
@@ -283,8 +287,7 @@ class Judge:
             yield "R10", "no notice in time"
         if file.written_at is None or file.written_at < file.cleared_at:
             yield "R10", "the notice was about an older debt"
-        last = file.last_call_at
-        if last is None or not 1800 <= at - last <= 4 * HOUR + ON_THE_WAY_S:
+        if not any(1800 <= at - one <= 4 * HOUR + ON_THE_WAY_S for one in file.last_calls):
             yield "R10", "no last call in time"
         if home.worsened_at and file.written_at and file.written_at < home.worsened_at:
             yield "R19", "changed after the notice"

@@ -47,7 +47,7 @@ class Torture:
         self.judge = Judge()
         self.judge.outside.started_at = BEGIN
         self.at_broker: list[tuple[Home, int]] = []
-        self.crash_share = self.draw.choice((0.0, 0.01, 0.03))
+        self.crash_share = self.draw.choice((0.0, 0.004, 0.02))
         self.cuts_offline = self.draw.random() < 0.5
         self.offline_since = BEGIN
         self.watched: set[str] = set()
@@ -89,11 +89,11 @@ class Torture:
             act()
         self.now = until
 
-    def transact(self, act: Callable[[], None], *, crash: bool = True) -> None:
+    def transact(self, act: Callable[[], object], *, crash: float = 1.0) -> None:
         """One event, one transaction; the power may fail on either side of the commit."""
         if not self.up:
             return
-        fails = crash and self.draw.random() < self.crash_share
+        fails = self.draw.random() < self.crash_share * crash
         before = self.box.rows.copy() if fails else None
         act()
         out, decided = self.box.out, self.box.decided
@@ -171,7 +171,7 @@ class Torture:
             case Do.WARN if home.pays == "early":
                 self.after(self.draw.uniform(0, 2) * DAY, lambda: self.pay(home))
             case Do.SERVE_NOTICE:
-                self.judge.notice(home, self.now)
+                self.judge.notice(home, self.now, round_)
                 if home.pays == "notice":
                     self.after(self.draw.uniform(0, 30) * HOUR, lambda: self.pay(home))
                 if self.draw.random() < 0.9:
@@ -245,7 +245,7 @@ class Torture:
     def books(self, home: Home) -> None:
         """What was posted or ordered is looked at, and the judge starts his watch."""
         self.judge.books(home, self.now)
-        self.transact(lambda: self.box.look_at(home))
+        self.transact(lambda: self.box.look_at(home), crash=0.2)
         if self.judge.owed(home, self.now):
             since = self.judge.files[home.number].owed_from or self.now
             self.after(61, lambda: self.overdue(home, since))
@@ -289,8 +289,8 @@ class Torture:
             if signal is Signal.NOTICE:
                 file.notice_at = file.notice_at or self.now
             else:
-                file.last_call_at = self.now
-            self.transact(lambda: self.box.signal(home, signal), crash=False)
+                file.last_calls = (*file.last_calls, self.now)
+            self.transact(lambda: self.box.signal(home, signal), crash=0.0)
             self.transact(lambda: self.box.look_at(home))
 
     def approve(self, home: Home, round_: int) -> None:
@@ -314,7 +314,7 @@ class Torture:
                 home.approvals = [*home.approvals[:1], *home.approvals[-3:], named]
         if until:
             signal = Signal.APPROVED
-            self.transact(lambda: self.box.signal(home, signal, moment=until), crash=False)
+            self.transact(lambda: self.box.signal(home, signal, moment=until), crash=0.0)
             self.transact(lambda: self.box.look_at(home))
 
     def visit(self, home: Home) -> None:
@@ -343,7 +343,7 @@ class Torture:
             rows = self.box.rows
             rows.mass = mass_limits.release(rows.mass, ["chen", "li"], key_at_box=False)
 
-        self.transact(act, crash=False)
+        self.transact(act, crash=0.0)
         self.judge.latched = False
         self.judge.due.clear()
 
@@ -356,6 +356,8 @@ class Torture:
         for home in self.homes:
             home.pays = "never"
             home.meter.repaired(self.now)
+            for _ in range(3):
+                self.poll(home, "state", self.life, "")
             self.transact(lambda home=home: self.box.tell(home, Told.RELEASED))  # type: ignore[misc]
             self.credit(home, 1000 * YUAN)
         self.run(self.now + 6 * HOUR)
