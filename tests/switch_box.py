@@ -5,7 +5,6 @@ power cut leaves is ``Rows``: everything else is forgotten.  One call from outsi
 transaction; what has to be done outside is put into ``out`` and done after the commit.
 """
 
-from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple, Protocol
 
@@ -34,6 +33,7 @@ from gateway.prepayment.relay import Relay, Times
 from gateway.prepayment.relay_table import Do as AtRelay
 from gateway.prepayment.relay_table import Signal as Told
 from gateway.prepayment.relay_table import State as Stands
+from tests.switch_rows import Rows
 from tests.switch_street import Home, Look
 
 REGIMES, TIMES, LIMITS = Regimes(), Times(), Limits()
@@ -65,45 +65,6 @@ class World(Protocol):
     def wall(self) -> float: ...
     def today(self) -> date: ...
     def random(self) -> float: ...
-
-
-@dataclass
-class Rows:
-    """What is on the disk."""
-
-    cases: dict[str, Case] = field(default_factory=dict)
-    relays: dict[str, Relay] = field(default_factory=dict)
-    purpose: dict[str, tuple[Purpose, float]] = field(default_factory=dict)
-    """Of the last trip of a relay, and until when its order was valid."""
-    commands: dict[str, str] = field(default_factory=dict)
-    mass: mass_limits.State = field(default_factory=mass_limits.State)
-    restores: tuple[tuple[float, str, str], ...] = ()
-    """(time, phase, account) of the last ones that had their turn."""
-    known: dict[str, object] = field(default_factory=dict)
-    """What was written and read before."""
-
-    def copy(self) -> "Rows":
-        return Rows(
-            dict(self.cases),
-            dict(self.relays),
-            dict(self.purpose),
-            dict(self.commands),
-            self.mass,
-            self.restores,
-            self.known,
-        )
-
-    def read_again(self) -> "Rows":
-        """As after a power cut.  What has not changed since the last one is not written twice."""
-        after, known = self.copy(), self.known
-        for k, case in self.cases.items():
-            if known.get(k) is not case:
-                after.cases[k] = known[k] = cases.from_json(cases.to_json(case))
-        for k, relay in self.relays.items():
-            if known.get(k) is not relay:
-                after.relays[k] = known[k] = relays.from_json(relays.to_json(relay))
-        after.mass = mass_limits.from_json(mass_limits.to_json(self.mass))
-        return after
 
 
 class Gateway:

@@ -82,6 +82,8 @@ class File:
     told_open: bool = False
     owed_from: float | None = None
     """Supply has been owed since."""
+    dark_from: float | None = None
+    """Since when supply has been owed and was not proven."""
     orders: list[tuple[str, float]] = field(default_factory=list)
 
 
@@ -99,6 +101,8 @@ class Judge:
         self.refused: dict[str, int] = defaultdict(int)
         self.count: dict[str, int] = defaultdict(int)
         self.replayed = 0
+        self.took: dict[str, list[float]] = defaultdict(list)
+        """Seconds from the balance at its limit to a proven cut, from payment to proven supply."""
 
     # --- what he is told ----------------------------------------------------------------------
 
@@ -133,7 +137,12 @@ class Judge:
             file.told_open = True
             self._must(at - file.quiet_from >= 300, "R27", home, at, "open, but not watched")
             self._must(not home.meter.relay.conducts, "R27", home, at, "open, but it conducts")
-            self.count["proven"] += "proven" in what
+            if "proven" in what:
+                self.count["proven"] += 1
+                self.took["cut"].append(at - file.cleared_at)
+        elif what in ("closed", "allowed") and file.dark_from is not None:
+            self.took["restore"].append(at - file.dark_from)
+            file.dark_from = None
         file.welded = file.welded or what == "weld_or_bypass"
 
     def visited(self, home: Home) -> None:
@@ -162,6 +171,7 @@ class Judge:
         if by_rules and dark and (enough or harmed or agreed):
             if file.owed_from is None:
                 file.owed_from = at
+            file.dark_from = file.dark_from or at
             return True
         return False
 
@@ -231,71 +241,63 @@ class Judge:
     def _always(self, home: Home, file: File, at: float) -> Iterator[tuple[str, str]]:
         """What holds for every trip."""
         box, standing = self.outside, home.standing
-        if not home.meter.address.isdigit() or home.meter.address == "9" * 12:
-            yield "R01", home.meter.address
-        if file.number_at is None or at - file.number_at > 120 + ON_THE_WAY_S:
-            yield "R02", "the number was not read"
-        if standing.no_cut or standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT):
-            yield "R08", "protected"
-        if home.unprotected_at is not None and at - home.unprotected_at < DAY - ON_THE_WAY_S:
-            yield "R09", "protection ended only now"
-        if standing.dispute and file.changed_at < at - ON_THE_WAY_S:
-            yield "R12", "disputed"
-        if box.changed_at < at - ON_THE_WAY_S:
-            hours = (n * HOUR / 2 for n in range(9))
-            if any(friendly(at + one - ON_THE_WAY_S * (one > 0)) for one in hours):
-                yield "R13", "a protected time"
-            if box.bad_weather or not box.calendar_known:
-                yield "R13", "weather, or no calendar"
-            if not box.sound:
-                yield "R16", "the journal is damaged"
-            if not box.drained:
-                yield "R23", "the broker still holds top-ups"
-        if not box.trusted:
-            yield "R15", "a clock that nobody trusts"
+        settled = box.changed_at < at - ON_THE_WAY_S
+        harmed = standing.no_cut or standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
+        hours = (n * HOUR / 2 for n in range(9))
+        night = any(friendly(at + one - ON_THE_WAY_S * (one > 0)) for one in hours)
+        starts = [one for one in (box.started_at, box.back_online_at) if one is not None]
+        number_age_s = at - (file.number_at or 0.0)
+        unprotected_s = at - (home.unprotected_at or 0.0)
+        stopped_s = at - box.stopped_at if box.stopped_at is not None else 0.0
+        address = home.meter.address
+        checks = (
+            ("R01", "to many", not address.isdigit() or address == "9" * 12),
+            ("R02", "the number was not read", number_age_s > 120 + ON_THE_WAY_S),
+            ("R08", "protected", bool(harmed)),
+            ("R09", "protection ended only now", unprotected_s < DAY - ON_THE_WAY_S),
+            ("R12", "disputed", standing.dispute and file.changed_at < at - ON_THE_WAY_S),
+            ("R13", "a protected time", settled and night),
+            ("R13", "weather", settled and (box.bad_weather or not box.calendar_known)),
+            ("R15", "a clock that nobody trusts", not box.trusted),
+            ("R16", "the journal is damaged", settled and not box.sound),
+            ("R22", "latched", self.latched),
+            ("R23", "the broker still holds top-ups", settled and not box.drained),
+            ("R23", "the quiet period", any(at - one < 2 * HOUR - 1 for one in starts)),
+            ("R25", "the stop switch is on", stopped_s > 1),
+            ("R29", "known to conduct though open", file.welded),
+            ("R42", "a dry run", settled and box.dry_run),
+        )
+        yield from ((rule, text) for rule, text, wrong in checks if wrong)
         for window_s, most in MOST_CUTS:
             # A first try that never left is counted from its decision on.
             if sum(one > at - window_s + 2 * MINUTE for one in self.cuts) > most:
                 yield "R21", f"more than {most} cuts in {window_s / 60:.0f} minutes"
-        if self.latched:
-            yield "R22", "latched"
-        for since in (box.started_at, box.back_online_at):
-            if since is not None and at - since < 2 * HOUR - 1:
-                yield "R23", "the quiet period"
-        if box.stopped_at is not None and at - box.stopped_at > 1:
-            yield "R25", "the stop switch is on"
-        if file.welded:
-            yield "R29", "known to conduct though open"
-        if box.dry_run and box.changed_at < at - ON_THE_WAY_S:
-            yield "R42", "a dry run"
 
     def _arrears(self, home: Home, file: File, at: float) -> Iterator[tuple[str, str]]:
         """What holds for a trip that no person ordered."""
         standing, key = home.standing, (home.standing.regime, home.standing.class_)
-        if file.changed_at < at - ON_THE_WAY_S:
-            if standing.mode is not Mode.PREPAY_CUT or key not in LEAD_S:
-                yield "R08", f"{standing.mode} {key}"
-                return
-            if home.provisional_e4 and home.balance_e4 + home.provisional_e4 > home.beyond_e4:
-                yield "R14", "provisional charges"
-        if at - home.reading_at > 48 * HOUR + ON_THE_WAY_S:
-            yield "R14", "old readings"
-        if home.balance_e4 > home.beyond_e4:
-            yield "R17", f"{home.balance_e4} is above {home.beyond_e4}"
-        lead_s = LEAD_S.get(key, 7 * DAY) - ON_THE_WAY_S
-        if file.notice_at is None or not lead_s <= at - file.notice_at <= 30 * DAY + ON_THE_WAY_S:
-            yield "R10", "no notice in time"
-        if file.written_at is None or file.written_at < file.cleared_at:
-            yield "R10", "the notice was about an older debt"
-        if not any(1800 <= at - one <= 4 * HOUR + ON_THE_WAY_S for one in file.last_calls):
-            yield "R10", "no last call in time"
-        if home.worsened_at and file.written_at and file.written_at < home.worsened_at:
-            yield "R19", "changed after the notice"
+        settled = file.changed_at < at - ON_THE_WAY_S
+        subject = standing.mode is Mode.PREPAY_CUT and key in LEAD_S
+        certain_e4 = home.balance_e4 + home.provisional_e4
+        provisional = home.provisional_e4 and certain_e4 > home.beyond_e4
+        lead_s, notice_s = LEAD_S.get(key, 7 * DAY) - ON_THE_WAY_S, at - (file.notice_at or at)
+        written_at = file.written_at or 0.0
         overdue = at - file.cleared_at >= 30 * DAY - ON_THE_WAY_S
-        if standing.regime is Regime.STATUTORY and not overdue:
-            yield "R10", "not overdue for thirty days"
-        if self._agreed(home, at) < PERSONS.get(key, 1):
-            yield "R11", "nobody agreed"
+        called = any(1800 <= at - one <= 4 * HOUR + ON_THE_WAY_S for one in file.last_calls)
+        in_time = lead_s <= notice_s <= 30 * DAY + ON_THE_WAY_S
+        checks = (
+            ("R08", f"{standing.mode} {key}", settled and not subject),
+            ("R10", "no notice in time", file.notice_at is None or not in_time),
+            ("R10", "the notice was about an older debt", written_at < file.cleared_at),
+            ("R10", "no last call in time", not called),
+            ("R10", "not overdue", standing.regime is Regime.STATUTORY and not overdue),
+            ("R11", "nobody agreed", self._agreed(home, at) < PERSONS.get(key, 1)),
+            ("R14", "provisional charges", settled and bool(provisional)),
+            ("R14", "old readings", at - home.reading_at > 48 * HOUR + ON_THE_WAY_S),
+            ("R17", f"balance {home.balance_e4}", home.balance_e4 > home.beyond_e4),
+            ("R19", "changed after the notice", written_at < (home.worsened_at or 0.0)),
+        )
+        yield from ((rule, text) for rule, text, wrong in checks if wrong)
 
     @staticmethod
     def _agreed(home: Home, at: float) -> int:

@@ -244,9 +244,9 @@ def test_a_restore_waits_for_its_turn_even_through_a_clock_set_back() -> None:
 
 
 def test_an_operation_in_the_future_keeps_nobody_in_the_dark() -> None:
-    """Found by seed 28 of the torture: a clock set back by days, and the second restore of a day."""
+    """Found by the torture: a clock set back by days, and the second restore of a day."""
     again = (Signal.WANT_OPEN, Signal.ACCEPTED, Signal.SEEN_OPEN, Signal.STILL)
-    walk = tripped().tell(Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED, *again)
+    walk = Walk().tell(*again, Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED, *again)
     walk.wait(-3 * DAY).tell(Signal.WANT_CLOSED)
     assert walk.state is State.RESTORE_WANTED
     assert walk.wait(600).state is State.RESTORE_READING

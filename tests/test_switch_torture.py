@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.prepayment.account import NoCut
+from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from gateway.prepayment.facts import Approval
 from tests.accounts import YUAN
 from tests.switch_judge import WrongError
@@ -65,9 +65,9 @@ def ready() -> Torture:
     home.meter.twin = ""
     home.standing = replace(
         home.standing,
-        mode="prepay_cut",
-        regime="contract_prepay",
-        class_="ordinary",
+        mode=Mode.PREPAY_CUT,
+        regime=Regime.CONTRACT_PREPAY,
+        class_=Class.ORDINARY,
         no_cut=None,
         dispute=False,
     )
@@ -103,9 +103,9 @@ def test_the_judge_lets_a_right_trip_pass() -> None:
     [
         ("R02", "file", {"number_at": None}),
         ("R08", "standing", {"no_cut": NoCut(reason="oxygen")}),
-        ("R08", "standing", {"class_": "life_support"}),
-        ("R08", "standing", {"mode": "prepay_agreement"}),
-        ("R08", "standing", {"regime": "unknown"}),
+        ("R08", "standing", {"class_": Class.LIFE_SUPPORT}),
+        ("R08", "standing", {"mode": Mode.PREPAY_AGREEMENT}),
+        ("R08", "standing", {"regime": Regime.UNKNOWN}),
         ("R09", "home", {"unprotected_at": NOON - HOUR}),
         ("R10", "file", {"notice_at": NOON - HOUR}),
         ("R10", "file", {"notice_at": None}),
