@@ -6,7 +6,7 @@ transaction; what has to be done outside is put into ``out`` and done after the 
 """
 
 from datetime import date
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gateway.prepayment import case as cases
 from gateway.prepayment import facts as kept_facts
@@ -33,22 +33,12 @@ from gateway.prepayment.relay import Relay, Times
 from gateway.prepayment.relay_table import Do as AtRelay
 from gateway.prepayment.relay_table import Signal as Told
 from gateway.prepayment.relay_table import State as Stands
-from tests.switch_rows import Rows
+from tests.switch_rows import Out, Rows
 from tests.switch_street import Home, Look
 
 REGIMES, TIMES, LIMITS = Regimes(), Times(), Limits()
 SEND_WITHIN_S = 20.0
 CALL_BEFORE_S = 7200.0
-
-
-class Out(NamedTuple):
-    """Something to be done outside; ``at`` is Unix time by the gateway's clock."""
-
-    what: str
-    home: Home
-    at: float = 0.0
-    said: str = ""
-    direct: bool = False
 
 
 class World(Protocol):
@@ -141,6 +131,8 @@ class Gateway:
         self, home: Home, signal: Signal, *, moment: float | None = None, reason: str = ""
     ) -> None:
         before = self.rows.cases[home.number]
+        if (before.state, signal) not in cases.ROWS:
+            return
         case, effects = step(
             before, signal, self.world.wall(), REGIMES, moment=moment, reason=reason
         )
@@ -150,14 +142,10 @@ class Gateway:
         ):
             self.rows.mass = mass_limits.withdrawn(self.rows.mass, before.trip_at)
         if case.state is State.DUE is not before.state:
-            self._fell_due()
+            mass, accounts = self.rows.mass, len(self.world.homes)
+            self._mass(mass_limits.fell_due(mass, LIMITS, accounts, self.world.wall()))
         for effect in effects:
             self._do(home, effect)
-
-    def _fell_due(self) -> None:
-        self._mass(
-            mass_limits.fell_due(self.rows.mass, LIMITS, len(self.world.homes), self.world.wall())
-        )
 
     def _mass(self, after: mass_limits.State) -> None:
         if after.latched and not self.rows.mass.latched:
@@ -389,14 +377,13 @@ class Gateway:
 
     def may_send(self, home: Home, what: str, given: str) -> bool:
         """The last look before a frame: is it still what is wanted?"""
-        relay = self.rows.relays[home.meter.asset]
-        wanted = Stands.TRIP_SENT if what == AtRelay.SEND_TRIP else Stands.RESTORE_SENT
+        relay, world = self.rows.relays[home.meter.asset], self.world
+        trip = what == AtRelay.SEND_TRIP
+        wanted = Stands.TRIP_SENT if trip else Stands.RESTORE_SENT
         if relay.state is not wanted or str(relay.sent_at) != given:
             return False
-        if what == AtRelay.SEND_CLOSE:
-            return True
-        in_time = 0 <= self.world.wall() - float(given) <= SEND_WITHIN_S
-        return in_time and self.world.trusted and not self.world.stopped
+        in_time = 0 <= world.wall() - float(given) <= SEND_WITHIN_S
+        return not trip or (in_time and world.trusted and not world.stopped)
 
     def _turn(self, home: Home) -> float:
         now = self.world.wall()

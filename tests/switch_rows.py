@@ -1,6 +1,7 @@
-"""What the gateway of the torture has on its disk: all that a power cut leaves."""
+"""What the gateway of the torture has on its disk, and what it wants done after a commit."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.prepayment import case as cases
 from gateway.prepayment import mass_limits
@@ -8,6 +9,7 @@ from gateway.prepayment import relay as relays
 from gateway.prepayment.case import Case
 from gateway.prepayment.facts import Purpose
 from gateway.prepayment.relay import Relay
+from tests.switch_street import Home
 
 
 @dataclass
@@ -47,3 +49,13 @@ class Rows:
                 after.relays[k] = known[k] = relays.from_json(relays.to_json(relay))
         after.mass = mass_limits.from_json(mass_limits.to_json(self.mass))
         return after
+
+
+class Out(NamedTuple):
+    """Something to be done outside; ``at`` is Unix time by the gateway's clock."""
+
+    what: str
+    home: Home
+    at: float = 0.0
+    said: str = ""
+    direct: bool = False

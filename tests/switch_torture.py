@@ -21,9 +21,9 @@ from gateway.prepayment.relay_table import Do as AtRelay
 from gateway.prepayment.relay_table import Signal as Told
 from protocols.relay import Action
 from tests.accounts import YUAN
-from tests.switch_box import Gateway, Out
+from tests.switch_box import Gateway
 from tests.switch_judge import Judge
-from tests.switch_rows import Rows
+from tests.switch_rows import Out, Rows
 from tests.switch_street import BEGIN, DAY, HOUR, ZONE, Home, calendar, homes
 
 DAYS = 60

@@ -6,10 +6,10 @@ drawn, not spoken: a frame waits 0.05 to 3 s for its turn, now and then up to 40
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tests.bench.figures import Figure, quantile
-from tests.switch_judge import WrongError
+from tests.switch_judge import Judge, WrongError
 from tests.switch_torture import torture
 
 SEEDS, QUICK_SEEDS = 100, 20
@@ -24,15 +24,14 @@ def switching(*, quick: bool) -> Iterator[Figure]:
     count: Counter[str] = Counter()
     wrong = []
     for seed in range(seeds):
-        try:
-            world = torture(seed)
-        except WrongError as error:
-            wrong.append(f"seed {seed}: {error}")
+        judge = judged(seed)
+        if isinstance(judge, str):
+            wrong.append(judge)
             continue
         for name, seconds in took.items():
-            seconds += world.judge.took[name]
-        refused.update(world.judge.refused)
-        count.update(world.judge.count)
+            seconds.extend(judge.took[name])
+        refused.update(judge.refused)
+        count.update(judge.count)
     events = dict(count)
     yield _figure("wrong cuts and lost restores", len(wrong), "", 0, {"seeds": seeds, "why": wrong})
     said = {"from": "balance at its limit, through notice, approval, calendar", "events": events}
@@ -41,13 +40,23 @@ def switching(*, quick: bool) -> Iterator[Figure]:
         yield _figure(f"balance to proven cut, p{share * 100:.0f}", hours, "h", None, said)
     said = {"from": "payment or protection, meters at fault included", "events": events}
     for share, aim in ((0.5, RESTORED_S), (0.99, None)):
-        seconds = quantile(took["restore"], share)
-        yield _figure(f"payment to proven supply, p{share * 100:.0f}", seconds, "s", aim, said)
+        restored_s = quantile(took["restore"], share)
+        yield _figure(f"payment to proven supply, p{share * 100:.0f}", restored_s, "s", aim, said)
     reasons = dict(refused.most_common())
     yield _figure("refused cuts", sum(refused.values()), "reasons", None, reasons)
 
 
+def judged(seed: int) -> Judge | str:
+    """What the judge noted of one seed, or what he found wrong."""
+    try:
+        return torture(seed).judge
+    except WrongError as error:
+        return f"seed {seed}: {error}"
+
+
 def _figure(
-    name: str, value: float, unit: str, aim: float | None, detail: dict[str, object]
+    name: str, value: float, unit: str, aim: float | None, detail: Mapping[str, object]
 ) -> Figure:
-    return Figure(bench="switching", figure=name, value=value, unit=unit, aim=aim, detail=detail)
+    return Figure(
+        bench="switching", figure=name, value=value, unit=unit, aim=aim, detail=dict(detail)
+    )
