@@ -5,6 +5,7 @@ power cut leaves is ``Rows``: everything else is forgotten.  One call from outsi
 transaction; what has to be done outside is put into ``out`` and done after the commit.
 """
 
+from dataclasses import replace
 from datetime import date
 from typing import Protocol
 
@@ -21,7 +22,6 @@ from gateway.prepayment.disconnection import (
     step,
     tick,
     verdict,
-    vetoed,
     why_cancel,
 )
 from gateway.prepayment.facts import AtMeter, Box, Facts, Money, Purpose
@@ -97,13 +97,19 @@ class Gateway:
         asset = home.meter.asset
         case = self.rows.cases[home.number] = follow(case, home.standing, asset)
         money = self.money(home)
-        reason = why_cancel(
-            case, home.standing, money, home.policy, meter=asset, no_cut=home.standing.no_cut
-        )
+        books = (home.standing, money, home.policy)
+        veto = home.standing.no_cut
+        reason = why_cancel(case, *books, meter=asset, no_cut=veto)
         if reason:
             self.signal(home, Signal.CANCEL, reason=reason)
         if not self.world.trusted:
             return  # nothing that leads to a cut happens at a time that nobody knows
+        case = self.rows.cases[home.number]
+        if case.state is State.WATCH:
+            # What would be cancelled at once does not begin: no notices that are taken back.
+            begun = replace(follow(case, home.standing, asset), state=State.WARNED)
+            if why_cancel(begun, *books, meter=asset, no_cut=veto):
+                return
         beyond = home.balance_e4 <= home.beyond_e4
         if home.balance_e4 > home.policy.alert_2_e4 + home.policy.hysteresis_e4:
             self.signal(home, Signal.RECOVERED)
@@ -116,8 +122,7 @@ class Gateway:
     def by_time(self, home: Home, now: float) -> None:
         """What the time alone brings."""
         for _ in range(10):
-            veto = vetoed(home.standing, home.standing.no_cut)
-            signal = tick(self.rows.cases[home.number], now, REGIMES, vetoed=veto)
+            signal = tick(self.rows.cases[home.number], now, REGIMES)
             if signal is None:
                 break
             if signal is Signal.LEAD_OVER:

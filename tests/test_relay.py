@@ -248,6 +248,12 @@ def test_an_operation_in_the_future_keeps_nobody_in_the_dark() -> None:
     again = (Signal.WANT_OPEN, Signal.ACCEPTED, Signal.SEEN_OPEN, Signal.STILL)
     walk = Walk().tell(*again, Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED, *again)
     walk.wait(-3 * DAY).tell(Signal.WANT_CLOSED)
+    assert walk.state is State.RESTORE_SENT
+
+
+def test_a_restore_waits_no_longer_than_its_distance_for_a_wrong_time() -> None:
+    wrong = replace(CLOSED, state=State.OPEN, wanted_open=True, excepted_at=NOW - HOUR)
+    walk = Walk(replace(wrong, operations=(NOW - HOUR, NOW + 5 * DAY))).tell(Signal.WANT_CLOSED)
     assert walk.state is State.RESTORE_WANTED
     assert walk.wait(600).state is State.RESTORE_READING
 

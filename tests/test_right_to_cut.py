@@ -14,7 +14,7 @@ from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from gateway.prepayment.account_rules import AccountError, change
 from gateway.prepayment.case import BEFORE_SENT, SENT, Case, Signal, State
 from gateway.prepayment.case import Do as CaseDo
-from gateway.prepayment.disconnection import follow, step, tick, verdict, vetoed, why_cancel
+from gateway.prepayment.disconnection import follow, step, tick, verdict, why_cancel
 from gateway.prepayment.facts import Facts, Purpose, from_json, to_json
 from gateway.prepayment.friendly import Calendar, Hours, protected_within
 from gateway.prepayment.mass_limits import (
@@ -117,14 +117,8 @@ def test_r08_protected_accounts_are_not_cut() -> None:
 @pytest.mark.parametrize("state", BEFORE_SENT)
 def test_r09_protection_acts_at_once(state: State) -> None:
     standing = FACTS.account or pytest.fail("the facts have an account")
-    case, no_cut = replace(CASE, state=state, owed_since=NOW), NoCut(reason="oxygen")
-    assert vetoed(standing, no_cut)
-    reason = why_cancel(case, standing, BEYOND, POLICY, meter="A1", no_cut=no_cut)
-    if state is State.WARNED:  # nothing to be taken back; it comes no further
-        assert reason is None
-        assert tick(case, NOW, REGIMES) is Signal.DUE
-        assert tick(case, NOW, REGIMES, vetoed=True) is None
-        return
+    case = replace(CASE, state=state)
+    reason = why_cancel(case, standing, BEYOND, POLICY, meter="A1", no_cut=NoCut(reason="oxygen"))
     assert reason == "protected"
     assert step(case, Signal.CANCEL, NOW, REGIMES, reason=reason)[0].state is State.WATCH
 

@@ -12,16 +12,7 @@ from gateway.prepayment.account import Class, NoCut, Regime
 from gateway.prepayment.case import Case, Do, Effect, Signal, State
 from gateway.prepayment.case import from_json as case_from_json
 from gateway.prepayment.case import to_json as case_to_json
-from gateway.prepayment.disconnection import (
-    due_of,
-    duties,
-    result,
-    step,
-    tick,
-    verdict,
-    vetoed,
-    why_cancel,
-)
+from gateway.prepayment.disconnection import due_of, duties, result, step, tick, verdict, why_cancel
 from gateway.prepayment.facts import Facts
 from gateway.prepayment.preflight import preflight
 from gateway.prepayment.regimes import Regimes
@@ -133,9 +124,7 @@ class Street(Bench):
             self.signal(Signal.CANCEL, reason)
         if self.balance_e4 <= facts.money.beyond_e4:
             self.signal(Signal.BEYOND)
-        while signal := tick(
-            self.case, self.now, REGIMES, vetoed=vetoed(facts.account, self.no_cut)
-        ):
+        while signal := tick(self.case, self.now, REGIMES):
             self.signal(signal)
 
     def pass_time(self, seconds: int) -> None:

@@ -75,17 +75,13 @@ def step(
     return after, [Effect(do, at.get(do, 0.0), said) for do in row.do]
 
 
-def tick(case: Case, now: float, regimes: Regimes, *, vetoed: bool = False) -> Signal | None:
-    """The signal that the time alone gives at ``now``, if any.
-
-    ``vetoed`` is what the books say today: whoever must not be cut is warned and not more, else
-    notices would go out and be taken back for ever.
-    """
+def tick(case: Case, now: float, regimes: Regimes) -> Signal | None:
+    """The signal that the time alone gives at ``now``, if any."""
     rules = regimes.find(case.regime, case.class_)
     if rules is None:
         return None
     if case.state is State.WARNED:
-        return Signal.DUE if not vetoed and _overdue(case, now, rules) else None
+        return Signal.DUE if _overdue(case, now, rules) else None
     if case.state is State.DUE:
         return Signal.RENEW if now >= case.asked_at + rules.renew_s else None
     if case.state in (State.NOTICE_SERVED, State.APPROVED):
@@ -117,12 +113,6 @@ def follow(case: Case, standing: Standing, meter: str) -> Case:
     return replace(case, meter=meter, regime=standing.regime, class_=standing.class_)
 
 
-def vetoed(standing: Standing, no_cut: NoCut | None) -> bool:
-    """Whether the account must not be cut whatever it owes; ``no_cut`` is the veto of today."""
-    may_be_cut = standing.mode is Mode.PREPAY_CUT and not standing.dispute
-    return not may_be_cut or _protected(standing, no_cut)
-
-
 def why_cancel(
     case: Case,
     standing: Standing,
@@ -136,25 +126,25 @@ def why_cancel(
 
     ``meter`` is the account's present one, ``no_cut`` the veto that holds today.  Judged before
     each step and after each posting.  Whoever is cut already is restored for money, for protection
-    and with a new meter; a dispute waits for its ruling.  Whoever is only warned has nothing to be
-    spared: a veto keeps the case there (``tick``).
+    and with a new meter; a dispute waits for its ruling.
     """
     if case.state is State.WATCH:
         return None
+    harmed = standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
+    agreed = standing.mode is Mode.PREPAY_AGREEMENT
     is_open, unsent = case.state is State.OPEN, case.state in BEFORE_SENT
     warned = case.state is State.WARNED
     enough = money.balance_e4 >= policy.close_allowed_e4 and money.balance_e4 > money.beyond_e4
     paid = enough if is_open else money.balance_e4 > money.beyond_e4
-    same = (standing.regime, standing.class_) == (case.regime, case.class_)
-    may_be_cut = warned or standing.mode is Mode.PREPAY_CUT
+    rules = (standing.mode, standing.regime, standing.class_)
     corrected = money.worsened_at is not None and case.notice_written_at is not None
     reasons = {
         Cancel.CLOSED: standing.closed is not None,
-        Cancel.PROTECTED: not warned and _protected(standing, no_cut),
+        Cancel.PROTECTED: no_cut is not None or harmed or agreed,
         Cancel.PAID: paid and not warned,
         Cancel.SWAP: meter != case.meter,
-        Cancel.DISPUTE: unsent and not warned and standing.dispute,
-        Cancel.MODE: unsent and not (same and may_be_cut),
+        Cancel.DISPUTE: unsent and standing.dispute,
+        Cancel.MODE: unsent and rules != (Mode.PREPAY_CUT, case.regime, case.class_),
         Cancel.CORRECTION: unsent
         and corrected
         and (money.worsened_at or 0.0) >= (case.notice_written_at or 0.0),
@@ -233,11 +223,6 @@ def _noted(
             next_try = max(now + rules.retry_s, moment or 0.0)
             after = replace(case, not_before=next_try, last_call_at=None)
     return after
-
-
-def _protected(standing: Standing, no_cut: NoCut | None) -> bool:
-    harmed = standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
-    return no_cut is not None or harmed or standing.mode is Mode.PREPAY_AGREEMENT
 
 
 def _blank(case: Case) -> Case:
