@@ -243,6 +243,21 @@ def test_a_restore_waits_for_its_turn_even_through_a_clock_set_back() -> None:
     assert walk.wait(-DAY).state is State.RESTORE_READING
 
 
+def test_an_operation_in_the_future_keeps_nobody_in_the_dark() -> None:
+    """Found by the torture: a clock set back by days, and the second restore of a day."""
+    again = (Signal.WANT_OPEN, Signal.ACCEPTED, Signal.SEEN_OPEN, Signal.STILL)
+    walk = Walk().tell(*again, Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED, *again)
+    walk.wait(-3 * DAY).tell(Signal.WANT_CLOSED)
+    assert walk.state is State.RESTORE_SENT
+
+
+def test_a_restore_waits_no_longer_than_its_distance_for_a_wrong_time() -> None:
+    wrong = replace(CLOSED, state=State.OPEN, wanted_open=True, excepted_at=NOW - HOUR)
+    walk = Walk(replace(wrong, operations=(NOW - HOUR, NOW + 5 * DAY))).tell(Signal.WANT_CLOSED)
+    assert walk.state is State.RESTORE_WANTED
+    assert walk.wait(600).state is State.RESTORE_READING
+
+
 def test_how_late_a_restore_is() -> None:
     relay = tripped().tell(Signal.WANT_CLOSED).relay
     begun = relay.wanted_since

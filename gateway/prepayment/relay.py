@@ -258,9 +258,12 @@ def _entered(relay: Relay, state: State, now: float, times: Times) -> Relay:
 
 
 def _distance_over(relay: Relay, now: float, times: Times) -> float:
-    """When a restore that is wanted now may go out: at once, once a day."""
-    excepted = relay.excepted_at is not None and relay.excepted_at > now - DAY_S
-    return _free_at(relay, times) if excepted else now
+    """When a restore that is wanted now may go out: at once, once a day.
+
+    What lies in the future (the clock was set back) keeps nobody in the dark.
+    """
+    excepted = relay.excepted_at is not None and now - DAY_S < relay.excepted_at <= now
+    return min(_free_at(relay, times), now + times.distance_s) if excepted else now
 
 
 def _free_at(relay: Relay, times: Times) -> float:

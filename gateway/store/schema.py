@@ -234,14 +234,14 @@ def m007_meters(db: Database) -> None:
 
 
 @migrations()
-def m009_switching_orders(db: Database) -> None:
+def m008_switching_orders(db: Database) -> None:
     """Who asked for a cut and who agreed, notices served, calendars, stops, the dry run."""
     for statement in APPROVALS:
         db.execute(statement)
 
 
 @migrations()
-def m008_switching(db: Database) -> None:
+def m009_switching(db: Database) -> None:
     """What relays and disconnections have come to; the record of switching, append only."""
     for statement in SWITCHING + RECORDS:
         db.execute(statement)

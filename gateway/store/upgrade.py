@@ -12,7 +12,7 @@ from gateway.store.connection import Connection
 MIGRATIONS = (
     *("m001_begin", "m002_freezes", "m003_grid"),
     *("m004_money", "m005_accounts", "m006_settlement", "m007_meters"),
-    "m009_switching_orders",
+    *("m008_switching_orders", "m009_switching"),
 )
 """All that gateway/store/schema.py has, in its order; a test compares them."""
 

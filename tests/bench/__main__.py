@@ -11,6 +11,7 @@ from tests.bench.flow import drain, throughput
 from tests.bench.footprint import footprint
 from tests.bench.journal import journal
 from tests.bench.settlement import settlement
+from tests.bench.switching import switching
 from tests.bench.urgent import urgent
 from tests.bench.wire import silent, wire
 
@@ -24,6 +25,7 @@ BENCHES: dict[str, Callable[..., Iterator[Figure]]] = {
     "footprint": footprint,
     "journal": journal,
     "settlement": settlement,
+    "switching": switching,
 }
 
 
