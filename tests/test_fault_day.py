@@ -38,7 +38,7 @@ POINTS = {
         *("current_l1", "power_active", "power_active_l1", "status_word_3"),
     ],
 }
-ALWAYS = {"status_word_3": "512", "relay_state": "closed"}
+ALWAYS = {"status_word_3": "0", "relay_state": "closed"}
 CULPRITS = {
     "late": "late=0.5",
     "silence": "silence=0.05,silence_s=7200",

