@@ -323,7 +323,7 @@ def test_closed_while_another_holds_the_lock_it_is_continued(path: Path, open_it
 def test_a_full_disk_changes_nothing_and_shedding_makes_room(open_it: Open) -> None:
     store = open_it()
     outbox = Outbox(store, lambda: NOON, segment_bytes_max=20_000)
-    store.rows("pragma max_page_count = 100")
+    store.rows("pragma max_page_count = 200")
 
     def fill() -> None:
         for _ in range(1000):
