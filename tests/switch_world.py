@@ -20,7 +20,8 @@ from gateway.prepayment.relay_table import State as At
 from gateway.store.switching import Switching
 from protocols.dlt645 import Frame, find_frame
 from protocols.dlt645_refusals import RELAY
-from simulators.area import PROFILES, Area, AreaMeter, build_area
+from simulators.area import PROFILES, Area, build_area
+from simulators.area_meter import AreaMeter
 from tests.keyring import sealed
 from tests.money_rig import flat
 from tests.world import START, World
