@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 from gateway.acquisition.days import day_of
 from gateway.journal_messages import journal_messages
 from gateway.north.contract_money import LowBalance
-from gateway.prepayment import alerts, emergency, rerate
+from gateway.prepayment import alerts, emergency
 from gateway.prepayment.account import Account, Mode, Policy
 from gateway.prepayment.close_out import close_out
-from gateway.prepayment.forecast import LONG_DAYS, Charged, forecast
-from gateway.prepayment.ledger import Draft, Ledger, Posting, Transaction
+from gateway.prepayment.forecast import forecast
+from gateway.prepayment.ledger import Draft, Ledger, Transaction
 from gateway.prepayment.money import yuan
+from gateway.prepayment.rerate import costs
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
 from gateway.store.journal import Journal, Posted
@@ -107,7 +108,7 @@ class Books:
             self._tell_low(account, balance_e4, rungs[-1])
 
     def _tell_low(self, account: Account, balance_e4: int, rung: alerts.Rung) -> None:
-        found = forecast(balance_e4, self.charged(account.number), self._reserve_days)
+        found = forecast(balance_e4, costs(self.journal.newest(account.number)), self._reserve_days)
         at, clock = self._recorder.stamp()
         self._recorder.fact(
             LowBalance(
@@ -127,21 +128,6 @@ class Books:
         balances = self.journal.balances(account.number)
         self.post(close_out(account, balances, REFUND, self.wall(), pay_out=pay_out))
 
-    def charged(self, number: str) -> list[Charged]:
-        """What the last days of an account cost, newest first; enough of them for a forecast."""
-        found: list[Charged] = []
-        for one in rerate.standing(self.journal.newest(number)):
-            after = min(span.after for span in one.draft.spans)
-            to = max(span.to for span in one.draft.spans)
-            found.append(Charged(after, to, -_prepaid_e4(one.draft.postings)))
-            if (found[0].to - after).days >= LONG_DAYS:
-                break
-        return found
-
     def day_of(self, moment: float) -> date:
         """The local day of a moment (Unix time)."""
         return day_of(moment, self.zone)
-
-
-def _prepaid_e4(postings: tuple[Posting, ...]) -> int:
-    return sum(one.amount for one in postings if one.ledger is Ledger.PREPAID)

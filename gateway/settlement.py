@@ -139,11 +139,15 @@ class Settlement:
         days = self._ripe(account, position)
         if not days:
             return
-        # Within one transaction a meter shows one thing, however often it is looked at.
-        looks = replace(self.looks, shown=cache(self.looks.shown))
-        parts, _, doubts = settle.advance(account, position, days, looks)
+        parts, _, doubts = settle.advance(account, position, days, self._looks())
         self._post(account, Rerated(0, [], parts, doubts), generation)
         self._keep_out(account, doubts)
+
+    def _looks(self) -> settle.Books:
+        """What charging looks up, for this transaction: in it a meter shows one thing, however
+        often it is looked at.
+        """
+        return replace(self.looks, shown=cache(self.looks.shown))
 
     def again(self) -> bool:
         """Derive one account again that has to be; False if there is none."""
@@ -162,7 +166,7 @@ class Settlement:
         """Derive the charges of the days from ``since`` on anew; returns how many were undone."""
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
         days = self._ripe(account, start.position)
-        new = rerate.rerate(account, start, days, self.looks)
+        new = rerate.rerate(account, start, days, self._looks())
         generation, _ = self._stand(account)
         self._post(account, new, generation + 1)
         self._keep_out(account, new.doubts)
@@ -178,7 +182,7 @@ class Settlement:
             for day in self._known_days(account, position)
             if account.closed and day <= account.closed
         ]
-        _, end, doubts = settle.advance(account, position, days, self.looks)
+        _, end, doubts = settle.advance(account, position, days, self._looks())
         if end.day == account.closed:
             return ""
         return (
@@ -200,7 +204,7 @@ class Settlement:
         if off := [ledger for ledger in OF_CUSTOMER if balances[ledger] != sums[ledger]]:
             return f"the balance of {off[0]} is not the sum of its postings"
         start = rerate.from_day(account, self._books.journal.newest(account.number), since)
-        new = rerate.derived(account, start, self.looks)
+        new = rerate.derived(account, start, self._looks())
         if not new.undo and not new.parts:
             return ""
         place = f"transaction {new.undo[-1].number}" if new.undo else f"day {new.parts[0].to}"

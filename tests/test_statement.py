@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.drafts import Priced, charge, fee, top_up
+from gateway.prepayment.drafts import Priced, adjustment, charge, fee, refund, top_up
 from gateway.prepayment.ledger import Draft, Ledger, Span, Transaction, reversal
 from gateway.prepayment.statement import statement, words
 from tests.accounts import OPENED
@@ -38,6 +38,17 @@ def used(number: int, effective: float, cost_e4: int, energy_wh: int) -> Transac
         spans=(Span("A1", OPENED, OPENED.replace(day=OPENED.day + 1)),),
     )
     return posted(number, draft)
+
+
+SPAN = charge(
+    account=A,
+    key="charge:2",
+    effective=1,
+    priced=Priced(lines_e4={"energy": 1}, energy_wh=1),
+    tariff="home/1",
+    spans=(Span("A1", OPENED, OPENED.replace(day=OPENED.day + 3)),),
+)
+WHY = '{"by":"alice","reason":"wrong factor"}'
 
 
 def test_each_line_says_what_changed_and_what_was_left() -> None:
@@ -98,7 +109,23 @@ def test_parts_join_to_the_whole(
     ("of", "said"),
     [
         (paid(1, 1, 1), "p-1"),
-        (used(2, 1, 1, 1), "A1 2026-01-01 to 2026-01-02, home/1"),
+        (used(2, 1, 1, 1), "A1 2026-01-02, home/1"),
+        (posted(2, SPAN), "A1 2026-01-02 to 2026-01-04, home/1"),
+        (
+            posted(
+                3, adjustment(account=A, key="adjust:c-1", effective=1, amount_e4=1, detail=WHY)
+            ),
+            "wrong factor",
+        ),
+        (
+            posted(
+                4,
+                refund(
+                    account=A, key="close_out:1:refund", effective=1, channel="bank", amount_e4=100
+                ),
+            ),
+            "the account was closed",
+        ),
         (posted(3, reversal(paid(1, 1, 1), "reversal:p-1", 2)), "of 1"),
         (
             posted(4, fee(account=A, key="fee:late", effective=1, category="penalty", amount_e4=1)),

@@ -1,6 +1,10 @@
 """``taiqu account`` and ``taiqu key``: what a technician sees, orders, and is told."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,14 @@ from tests.test_letters import Site
 from tests.world import START
 
 DAY_S = 86_400.0
+PREPAYMENT = """
+[prepayment]
+[[policy]]
+name = "home"
+alert_1 = "20.00"
+alert_2 = "10.00"
+overdraft = "5.00"
+"""
 OPENING = (
     "open 1002 --day 2026-07-01 --meter A1 --tariff home --policy home --mode prepay_cut"
     " --regime contract_prepay --class vulnerable --no-cut oxygen --no-cut-until 2027-01-01"
@@ -93,6 +105,13 @@ def test_money_is_signed_with_the_key_that_is_given(site: Site, tmp_path: Path) 
 def test_a_wrong_order_is_refused_before_it_is_posted(site: Site, tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match=r"opened: .*day is out of range.*; .*policy: "):
         desk(site).order(OPEN | {"opened": "2026-02-31", "policy": ""}, None)
+    one_bad_row = [{"since": "2026-02-31", "tariff": "home"}]
+    with pytest.raises(
+        click.ClickException, match=r"^tariffs\.0\.since: day is out of range[^;]*$"
+    ):
+        desk(site).order(OPEN | {"tariffs": one_bad_row}, None)
+    with pytest.raises(click.ClickException, match=r"account: found '1 1'; possible is \^\["):
+        desk(site).order(OPEN | {"account": "1 1"}, None)
     with pytest.raises(click.ClickException, match="cannot be read: No such file"):
         desk(site).order(TOP_UP, tmp_path / "no.key")
     assert site.box.waiting() == []
@@ -155,7 +174,7 @@ def test_an_unknown_order_has_no_answer(site: Site) -> None:
 @pytest.fixture
 def books(tmp_path: Path) -> Iterator[Path]:
     """A configuration whose gateway has one account with some history and a letterbox."""
-    path = write_config(tmp_path, more=write_keys(tmp_path))
+    path = write_config(tmp_path, more=write_keys(tmp_path) + PREPAYMENT)
     config = load(path)
     config.store_directory.mkdir()
     box = Letterbox(config.store_directory / "letterbox")
@@ -186,7 +205,7 @@ def books(tmp_path: Path) -> Iterator[Path]:
                     effective=START + 16 * 3600,
                     priced=Priced(lines_e4={"energy": 3 * YUAN}, energy_wh=5125),
                     tariff="flat/1",
-                    spans=(Span("A1", OPENED, OPENED.replace(day=2)),),
+                    spans=(Span("A1", OPENED, OPENED.replace(day=10)),),
                 ),
                 START + DAY_S,
                 "trusted",
@@ -262,7 +281,9 @@ def test_each_order_is_a_letter_that_the_gateway_accepts(
         ("change 1001", "nothing to change"),
         ("close 1001 --day 2026-07-01 --final a=1", "--final needs --meter"),
         ("swap 1001 --day 2026-07-01 --old A1 --new A2 --final a", "write POINT=AMOUNT"),
-        ("topup 1001 12.3e4", "amount: "),
+        ("topup 1001 12.3e4", "is no amount; write yuan"),
+        ("close 1001 --day 2026-02-30", "'2026-02-30' is no day"),
+        ("change 1001 --tariff soon home", "'soon' is no day"),
         ("voucher 1001", "Missing argument"),
     ],
 )
@@ -299,9 +320,11 @@ def test_one_account(books: Path) -> None:
     assert "balance  47.00 yuan" in found.output
     assert "charged  5.125 kWh" in found.output
     assert "A1 from 2026-01-01" in found.output
+    assert "lasts    141 days, at 0.3334 yuan a day" in found.output
+    assert "limits   alerts at 20.00 and 10.00 yuan, used up at -5.00" in found.output
     assert "2026-01-01 08:01" in found.output, "local time"
     tree = json.loads(taiqu("account", "show", "--config", books, "--json", "1001").output)
-    assert (tree["number"], tree["charged_kwh"]) == ("1001", "5.125")
+    assert (tree["number"], tree["charged_kwh"], tree["days_left"]) == ("1001", "5.125", 141)
     assert taiqu("account", "show", "--config", books, "9").exit_code == 1
 
 
@@ -319,10 +342,56 @@ def test_a_statement(books: Path) -> None:
     assert taiqu("account", "statement", "--config", books, "--to", "x", "1001").exit_code == 2
 
 
+def test_a_file_of_an_older_release_says_what_to_do(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    file = load(path).store_directory / "taiqu.db"
+    file.parent.mkdir()
+    with open_store(file, lambda: 0.0, bytes, ballast_bytes=0) as store:
+        with store.transaction():
+            store.write("delete from _sqlite_migrations where name = 'm007_meters'")
+        found = taiqu("account", "list", "--config", path)
+
+    assert found.exit_code == 1
+    assert "an older taiqu wrote it" in found.output
+
+
 def test_a_gateway_that_never_ran_has_no_accounts(tmp_path: Path) -> None:
     found = taiqu("account", "list", "--config", write_config(tmp_path))
     assert found.exit_code == 1
-    assert "taiqu.db" in found.output
+    assert "taiqu.db: not there; the gateway makes it when it starts" in found.output
+
+
+READ_AS = """
+import os, sys
+from pathlib import Path
+import click
+from gateway.technician.stored import reading
+os.setgroups([])
+os.setgid(4242)
+os.setuid(4242)
+try:
+    with reading(Path(sys.argv[1])):
+        pass
+except click.ClickException as error:
+    sys.exit(error.message)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_whoever_may_not_read_the_accounts_is_told_which_group_may() -> None:
+    # Not in pytest's own directory: that is closed to everybody else.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder) / "state"
+        state.mkdir(mode=0o750)
+        closed, hidden = Path(folder) / "closed.db", state / "hidden.db"
+        for path in (closed, hidden):
+            path.touch(mode=0o640)
+            command = [sys.executable, "-c", READ_AS, str(path)]
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+            assert f"{path}: you may not read it" in said
+            assert "usermod -aG taiqu" in said
 
 
 def test_an_answer_that_has_not_come_is_a_failure(site: Site) -> None:

@@ -112,7 +112,7 @@ def test_a_file_without_a_journal_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["audit", "--store", str(path)])
 
     assert result.exit_code == 1
-    assert "no journal in it" in result.output
+    assert "an older taiqu wrote it, or another program" in result.output
 
 
 def read_back(text: str) -> Counter[tuple[str, str]]:

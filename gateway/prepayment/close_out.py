@@ -4,6 +4,7 @@ from gateway.prepayment import drafts
 from gateway.prepayment.account import Account
 from gateway.prepayment.ledger import Balances, Draft, Kind, Ledger, Posting, check
 from gateway.prepayment.money import FEN_E4, round_to
+from gateway.prepayment.statement import CLOSING
 
 
 def close_out(
@@ -15,7 +16,7 @@ def close_out(
     debt.  What is left is refunded through ``channel``, in whole fen, or kept if not ``pay_out``.
     ``at`` is Unix time.
     """
-    number, key = account.number, f"close_out:{account.number}"
+    number, key = account.number, f"{CLOSING}{account.number}"
     found = _set_off(account, balances, at)
     left_e4 = balances[Ledger.PREPAID] + balances[Ledger.EMERGENCY] + balances[Ledger.DEBT]
     if left_e4 <= 0 or not pay_out:
@@ -61,7 +62,7 @@ def _set_off(account: Account, balances: Balances, at: float) -> list[Draft]:
         return []
     draft = Draft(
         kind=Kind.TRANSFER,
-        key=f"close_out:{account.number}:set_off",
+        key=f"{CLOSING}{account.number}:set_off",
         account=account.number,
         effective=at,
         postings=postings,

@@ -13,7 +13,8 @@ from datetime import date
 
 from gateway.prepayment import drafts
 from gateway.prepayment.account import Account, Contract
-from gateway.prepayment.ledger import Draft, Kind, Span, Transaction
+from gateway.prepayment.forecast import LONG_DAYS, Charged
+from gateway.prepayment.ledger import Draft, Kind, Ledger, Span, Transaction
 from gateway.prepayment.segment import Segment
 from gateway.prepayment.settle import (
     DAY,
@@ -135,6 +136,19 @@ def stand(charge: Transaction) -> Stand:
     return Stand(position, found["generation"], (after, to), flags)
 
 
+def costs(newest_first: Iterable[Transaction]) -> list[Charged]:
+    """What the last days of an account cost, newest first; enough of them for a forecast."""
+    found: list[Charged] = []
+    for one in standing(newest_first):
+        after = min(span.after for span in one.draft.spans)
+        to = max(span.to for span in one.draft.spans)
+        prepaid_e4 = sum(p.amount for p in one.draft.postings if p.ledger is Ledger.PREPAID)
+        found.append(Charged(after, to, -prepaid_e4))
+        if (found[0].to - after).days >= LONG_DAYS:
+            break
+    return found
+
+
 def standing(newest_first: Iterable[Transaction]) -> Iterator[Transaction]:
     """The charges that were not reversed, of the newest days first.
 
@@ -203,8 +217,9 @@ def derived(account: Account, start: Start, books: Books) -> Rerated:
     days = sorted({one.read[1] for one in stands})
     sure = frozenset(one.read[1] for one in stands if Flag.JUMP in one.flags)
     limits = {
-        meter: replace(ANY_METER, capacity_wh=one.capacity_wh)
-        for meter, one in books.limits.items()
+        one.meter: replace(ANY_METER, capacity_wh=books.limits[one.meter].capacity_wh)
+        for one in account.meterings
+        if one.meter in books.limits
     }
     looks = replace(books, confirmed=sure, usual=ANYTHING, limits=limits)
     return rerate(account, start, days, looks)

@@ -4,12 +4,16 @@ In the order in which things became true, not in which they were posted: a charg
 stands where it belongs.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
-from gateway.prepayment.ledger import Kind, Ledger, Transaction
+from gateway.prepayment.ledger import Kind, Ledger, Span, Transaction
 
 LINES_MAX = 200
+CLOSING = "close_out:"
+"""What the keys of closing transactions begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +87,26 @@ def statement(
 def words(of: Transaction) -> str:
     """What a transaction was, beyond its kind, in a few words."""
     draft = of.draft
-    spans = ", ".join(f"{span.meter} {span.after} to {span.to}" for span in draft.spans)
+    spans = ", ".join(f"{span.meter} {_days(span)}" for span in draft.spans)
     match draft.kind:
         case Kind.REVERSAL:
             return f"of {draft.reverses}"
         case Kind.CHARGE:
             return ", ".join(part for part in (spans, draft.tariff) if part)
+        case Kind.ADJUSTMENT if reason := json.loads(draft.detail).get("reason"):
+            return str(reason)
+        case Kind.TRANSFER if draft.key.startswith(CLOSING):
+            return "set off when the account was closed"
+        case Kind.REFUND | Kind.ADJUSTMENT if draft.key.startswith(CLOSING):
+            return "the account was closed"
         case _:
             return draft.key.partition(":")[2]
+
+
+def _days(span: Span) -> str:
+    """The days that a charge is for: those after its first reading, up to its last."""
+    first = span.after + timedelta(days=1)
+    return str(first) if first == span.to else f"{first} to {span.to}"
 
 
 def _sum(of: Transaction, ledger: Ledger, account: str) -> int:

@@ -40,8 +40,8 @@ RECORD = ", ".join(f"coalesce(cast({field} as blob), x'')" for field in ("hash",
 """The columns to be selected: the hash, then what it was made of, as bytes."""
 SLICE = 4096
 """So many transactions are held in memory at a time."""
-FEW = 32
-"""So many of an account are read at once where the newest are asked for."""
+FEW = 8
+"""So many of an account are read first where the newest are asked for; then twice as many."""
 
 
 class KeyReusedError(StoreError):
@@ -124,14 +124,14 @@ class JournalReader:
 
     def newest(self, account: str) -> Iterator[Transaction]:
         """Those that concern a customer account, the newest first; read as far as it is asked."""
-        before = self.head()[0] + 1
+        before, few = self.head()[0] + 1, FEW
         while found := self._found(
             "number in (select number from journal where account = ? and number < ?"
             " order by number desc limit ?)",
-            *(account, before, FEW),
+            *(account, before, few),
         ):
             yield from reversed(found)
-            before = found[0].number
+            before, few = found[0].number, 2 * few
 
     def by_key(self, key: str) -> Transaction | None:
         """The transaction with this idempotency key."""

@@ -7,6 +7,8 @@ take 2.7 MB of the daemon's memory for months, for the work of a moment.
 import sqlite3
 from pathlib import Path
 
+from gateway.store.connection import Connection
+
 MIGRATIONS = (
     *("m001_begin", "m002_freezes", "m003_grid"),
     *("m004_money", "m005_accounts", "m006_settlement", "m007_meters"),
@@ -24,6 +26,14 @@ def upgrade(connection: sqlite3.Connection, path: Path) -> None:
     from gateway.store import schema  # noqa: PLC0415
 
     schema.migrate(sqlite_utils.Database(connection, execute_plugins=False), path)
+
+
+def is_older(file: Connection) -> bool:
+    """Whether a file that is only read lacks what this release expects in it."""
+    if file.row("select 1 from sqlite_schema where name = '_sqlite_migrations'") is None:
+        return True
+    rows = file.rows("select name from _sqlite_migrations where migration_set = 'taiqu'")
+    return not set(MIGRATIONS) <= {name for (name,) in rows}
 
 
 def _applied(connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ through the letterbox.  Whoever may do the one and the other is a member of the 
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,20 +19,22 @@ from gateway.config import Config
 from gateway.journal_messages import kwh, statement_message
 from gateway.north.contract_money import Statement
 from gateway.north.contract_orders import StatementOf
-from gateway.prepayment.account import Account, to_json
+from gateway.prepayment.account import Account, Mode, Policy, to_json
+from gateway.prepayment.forecast import Forecast, forecast
 from gateway.prepayment.ledger import Balances, Ledger
 from gateway.prepayment.money import yuan
+from gateway.prepayment.rerate import costs
 from gateway.store.accounts import AccountReader
 from gateway.store.commands import Answers
 from gateway.store.connection import Connection
-from gateway.store.database import ReadOnly
-from gateway.store.faults import StoreError
 from gateway.store.journal import JournalReader
 from gateway.store.meter_facts import MeterFactsReader
 from gateway.technician import account_orders
+from gateway.technician.account_orders import a_day
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import Answer, desk, tell
+from gateway.technician.stored import reading
 from protocols import points
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
@@ -49,21 +50,6 @@ def account() -> None:
     """
 
 
-@contextmanager
-def books(config: Config) -> Iterator[Connection]:
-    """The gateway's file, for reading.  What is wrong with it ends the command."""
-    path = config.store_directory / "taiqu.db"
-    try:
-        with ReadOnly(path) as file:
-            if file.row("select 1 from sqlite_schema where name = 'journal'") is None:
-                raise click.ClickException(f"{path}: no accounts yet; start the gateway once")
-            yield file
-    except StoreError as error:
-        raise click.ClickException(
-            f"{error}; while the gateway is stopped only its own user or root can read it"
-        ) from error
-
-
 def _one(file: Connection, number: str) -> Account:
     found = AccountReader(file).current(number)
     if found is None:
@@ -76,7 +62,7 @@ def _one(file: Connection, number: str) -> Account:
 @json_option
 def list_(path: Path, *, as_json: bool) -> None:
     """List all accounts with what they have left."""
-    with books(load_config(path)) as file:
+    with reading(load_config(path).database) as file:
         journal = JournalReader(file)
         accounts = AccountReader(file).all()
         balances = {number: journal.balances(number) for number in accounts}
@@ -125,35 +111,40 @@ def _tree(one: Account, balances: Balances) -> dict[str, Any]:
 def show(path: Path, number: str, *, as_json: bool) -> None:
     """Show one account: contract, meters, money, the last transactions."""
     config = load_config(path)
-    with books(config) as file:
+    with reading(config.database) as file:
         one = _one(file, number)
         journal = JournalReader(file)
         balances = journal.balances(number)
+        ahead = forecast(balances[Ledger.PREPAID], costs(journal.newest(number)), 1)
         own = _own_balances(MeterFactsReader(file), one)
         count = len(journal.of_account(number))
         asked = StatementOf(name="statement", account=number, skip=max(0, count - SHOWN))
         last = statement_message(journal, asked, ZoneInfo(config.gateway.timezone))
     if as_json:
-        tree = _tree(one, balances) | {"meters_own": own}
+        tree = _tree(one, balances) | {
+            "days_left": ahead.days_left if ahead else None,
+            "meters_own": own,
+        }
         click.echo(json.dumps(tree, ensure_ascii=False))
         return
-    facts = [*_facts(one, balances), *_of_meters(own, ZoneInfo(config.gateway.timezone))]
+    facts = [
+        *_facts(one, balances, ahead, config),
+        *_of_meters(own, ZoneInfo(config.gateway.timezone)),
+    ]
     click.echo(tabulate(facts, tablefmt="plain", disable_numparse=True))
     if last.lines:
         click.echo("\n" + _lines(last, config))
 
 
-def _facts(one: Account, balances: Balances) -> Iterator[tuple[str, str]]:
+def _facts(
+    one: Account, balances: Balances, ahead: Forecast | None, config: Config
+) -> Iterator[tuple[str, str]]:
     yield "account", f"{one.number}, version {one.version}"
     yield "state", f"closed {one.closed}" if one.closed else f"open since {one.opened}"
-    yield "balance", f"{yuan(balances[Ledger.PREPAID])} yuan"
-    for ledger, name in ((Ledger.DEBT, "debt"), (Ledger.EMERGENCY, "emergency credit drawn")):
-        if balances[ledger]:
-            yield name, f"{yuan(-balances[ledger])} yuan"
-    yield "charged", f"{kwh(balances[Ledger.CHARGED])} kWh"
-    if balances[Ledger.UNPRICED]:
-        yield "not priced yet", f"{kwh(balances[Ledger.UNPRICED])} kWh"
+    yield from _money(one, balances, ahead)
     yield "mode", f"{one.mode}, rules {one.regime}, class {one.class_}, policy {one.policy}"
+    if config.prepayment and one.mode is not Mode.MIRROR:
+        yield "limits", _limits(config.prepayment.policies.get(one.policy))
     if one.no_cut:
         until = f" until {one.no_cut.until}" if one.no_cut.until else ""
         yield "never disconnected", f"{one.no_cut.reason}{until}"
@@ -168,6 +159,27 @@ def _facts(one: Account, balances: Balances) -> Iterator[tuple[str, str]]:
     for name, value in asdict(one.contract).items():
         if value:
             yield name.replace("_", " ").replace(" va", ", VA").replace(" w", ", W"), str(value)
+
+
+def _money(one: Account, balances: Balances, ahead: Forecast | None) -> Iterator[tuple[str, str]]:
+    yield "balance", f"{yuan(balances[Ledger.PREPAID])} yuan"
+    for ledger, name in ((Ledger.DEBT, "debt"), (Ledger.EMERGENCY, "emergency credit drawn")):
+        if balances[ledger]:
+            yield name, f"{yuan(-balances[ledger])} yuan"
+    if ahead and not one.closed:
+        days = "for ever" if ahead.days_left is None else f"{ahead.days_left} days"
+        yield "lasts", f"{days}, at {yuan(ahead.daily_e4)} yuan a day"
+    yield "charged", f"{kwh(balances[Ledger.CHARGED])} kWh"
+    if balances[Ledger.UNPRICED]:
+        yield "not priced yet", f"{kwh(balances[Ledger.UNPRICED])} kWh"
+
+
+def _limits(policy: Policy | None) -> str:
+    if policy is None:
+        return "none: its policy is not in the configuration; see [[policy]]"
+    alerts = f"alerts at {yuan(policy.alert_1_e4)} and {yuan(policy.alert_2_e4)} yuan"
+    most = f", {yuan(policy.hoarding_e4)} at most" if policy.hoarding_e4 else ""
+    return f"{alerts}, used up at {yuan(policy.limit_e4)}{most}"
 
 
 def _own_balances(facts: MeterFactsReader, one: Account) -> dict[str, dict[str, Any]]:
@@ -201,15 +213,15 @@ def _of_meters(own: dict[str, dict[str, Any]], zone: ZoneInfo) -> Iterator[tuple
 @config_option
 @json_option
 @click.argument("number")
-@click.option("--from", "first", metavar="DAY", help="The first day, as in 2026-07-01.")
-@click.option("--to", "last", metavar="DAY", help="The last day.")
+@click.option("--from", "first", callback=a_day, metavar="DAY", help="The first day: 2026-07-01.")
+@click.option("--to", "last", callback=a_day, metavar="DAY", help="The last day.")
 def statement(
     path: Path, number: str, first: str | None, last: str | None, *, as_json: bool
 ) -> None:
     """Print an account's statement: everything that came in or was charged."""
     config = load_config(path)
-    days = [_day(text) for text in (first, last)]
-    with books(config) as file:
+    days = [first, last]
+    with reading(config.database) as file:
         _one(file, number)
         parts = _whole(JournalReader(file), number, days, ZoneInfo(config.gateway.timezone))
     whole = parts[0].model_copy(
@@ -241,13 +253,6 @@ def _whole(
     return parts
 
 
-def _day(text: str | None) -> str | None:
-    try:
-        return text and date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise click.BadParameter(f"{text}: write a day like 2026-07-01") from error
-
-
 def _lines(of: Statement, config: Config) -> str:
     zone = ZoneInfo(config.gateway.timezone)
     rows = [
@@ -277,7 +282,7 @@ def _lines(of: Statement, config: Config) -> str:
 def answer(path: Path, id_: str, *, as_json: bool) -> None:
     """Show what became of an order that was posted before."""
     config = load_config(path)
-    with books(config) as file:
+    with reading(config.database) as file:
         results = tuple(Answers(file).results(id_))
     if not results:
         raise click.ClickException(f"no order {id_} here: it was not taken, or long ago")

@@ -5,18 +5,19 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from gateway.north.contract import instant
+from gateway.prepayment.money import MoneyError, parse_yuan, yuan
 from gateway.store.accounts import AccountReader
-from gateway.store.database import ReadOnly
-from gateway.store.faults import StoreError
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import WAIT_S, Desk, desk, tell
+from gateway.technician.stored import reading
 
 Choice = click.Choice
 
@@ -24,8 +25,30 @@ MODES = ("prepay_cut", "prepay_agreement", "postpay", "mirror")
 REGIMES = ("statutory", "contract_prepay", "unknown")
 CLASSES = ("ordinary", "vulnerable", "critical", "life_support")
 
+
+def a_day(_context: object, _option: object, text: str | None) -> str | None:
+    """Take a day as it is written.  Raises BadParameter if there is no such day."""
+    try:
+        return text and date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no day; write it like 2026-07-01") from error
+
+
+def an_amount(_context: object, _option: object, text: str) -> str:
+    """Take yuan as they are written.  Raises BadParameter if it is no amount."""
+    try:
+        return yuan(parse_yuan(text))
+    except MoneyError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 number_argument = click.argument("number")
-day_option = click.option("--day", required=True, metavar="DAY", help="As in 2026-07-01.")
+amount_argument = click.argument("amount", callback=an_amount)
+day_option = click.option(
+    "--day", callback=a_day, required=True, metavar="DAY", help="As in 2026-07-01."
+)
+# A negative amount is no option.
+_SIGNED = {"ignore_unknown_options": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +123,16 @@ def _no_cut(given: Mapping[str, Any]) -> dict[str, str] | None:
 @click.option("--regime", type=Choice(REGIMES), default="unknown", show_default=True)
 @click.option("--class", type=Choice(CLASSES), default="ordinary", show_default=True)
 @click.option("--no-cut", metavar="REASON", help="Never disconnect, and why.")
-@click.option("--no-cut-until", metavar="DAY")
+@click.option("--no-cut-until", callback=a_day, metavar="DAY")
 @click.option("--capacity-kva")
 @click.option("--demand-kw")
 @click.option("--language", type=Choice(["zh", "en"]), default="zh", show_default=True)
-@click.option("--since", metavar="DAY", help="The meter counts from this day's end; default: DAY.")
+@click.option(
+    "--since",
+    callback=a_day,
+    metavar="DAY",
+    help="The meter counts from this day's end; default: --day.",
+)
 @click.option(
     "--start",
     multiple=True,
@@ -137,7 +165,7 @@ def open_(sender: Sender, number: str, day: str, **given: Any) -> None:
 @click.option("--regime", type=Choice(REGIMES))
 @click.option("--class", type=Choice(CLASSES))
 @click.option("--no-cut", metavar="REASON", help="Never disconnect, and why.")
-@click.option("--no-cut-until", metavar="DAY")
+@click.option("--no-cut-until", callback=a_day, metavar="DAY")
 @click.option("--dispute/--no-dispute", default=None, help="A charge is disputed.")
 @click.option("--policy", help="Name of its row of limits.")
 @click.option("--tariff", nargs=2, metavar="DAY ID", help="Another tariff from this day on.")
@@ -154,7 +182,7 @@ def change(sender: Sender, number: str, **given: Any) -> None:
         account=number,
         version=_version(sender.at, number),
         no_cut=_no_cut(given),
-        tariff={"since": tariff[0], "tariff": tariff[1]} if tariff else None,
+        tariff={"since": a_day(None, None, tariff[0]), "tariff": tariff[1]} if tariff else None,
         **{name: given[name] for name in names},
     )
 
@@ -216,10 +244,10 @@ def swap(
     )
 
 
-@click.command()
+@click.command(context_settings=_SIGNED)
 @order
 @number_argument
-@click.argument("amount")
+@amount_argument
 @click.option("--payment", help="Id of the payment; default: a new one.")
 @click.option("--channel", default="counter", show_default=True, help="Where it was paid.")
 def topup(sender: Sender, number: str, amount: str, payment: str | None, channel: str) -> None:
@@ -248,11 +276,10 @@ def reverse(sender: Sender, payment: str, reason: str) -> None:
     sender.send(name="topup.reverse", payment=payment, reason=reason)
 
 
-# A negative amount is no option.
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings=_SIGNED)
 @order
 @number_argument
-@click.argument("amount")
+@amount_argument
 @click.option("--reason", required=True)
 @click.option("--ledger", type=Choice(["prepaid", "debt"]), default="prepaid", show_default=True)
 def adjust(sender: Sender, number: str, amount: str, reason: str, ledger: str) -> None:
@@ -307,11 +334,8 @@ def unprotect(sender: Sender, number: str, reason: str, **given: Any) -> None:
 
 def _version(at: Desk, number: str) -> int:
     """The version that is to be changed: if somebody is faster, the change is refused."""
-    try:
-        with ReadOnly(at.config.store_directory / "taiqu.db") as file:
-            found = AccountReader(file).current(number)
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
+    with reading(at.config.database) as file:
+        found = AccountReader(file).current(number)
     if found is None:
         raise click.ClickException(f"no account {number}; taiqu account list shows them all")
     return found.version

@@ -28,6 +28,7 @@ COMMANDS = {
     "tariff": ("gateway.technician.tariff:tariff", "Check or show a tariff file."),
     "rate": ("gateway.technician.rate:rate", "Reckon a bill, line by line."),
     "account": ("gateway.technician.account:account", "Show accounts; open, change, top them up."),
+    "voucher": ("gateway.technician.voucher:voucher", "Read an offline voucher; issue one."),
     "relay": ("gateway.technician.relay:relay", "Show relays; trip, close and protect them."),
     "disconnect": ("gateway.technician.disconnect:disconnect", "Who is disconnected, and why."),
     "stop": ("gateway.technician.stop:stop", "No disconnection from now on."),

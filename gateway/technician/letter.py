@@ -25,6 +25,7 @@ from gateway.config import Config
 from gateway.keys import KeyFileError, read_private
 from gateway.north.commands import digest, signed
 from gateway.north.contract import Command, instant
+from gateway.north.signatures import Why
 from gateway.store.commands import Answers, Known, Result
 from gateway.store.database import ReadOnly
 from gateway.store.faults import StoreError
@@ -86,7 +87,7 @@ class Desk:
     def look(self, id_: str, content: str) -> Answer:
         """The answer as far as it has come."""
         try:
-            with ReadOnly(self.config.store_directory / "taiqu.db") as file:
+            with ReadOnly(self.config.database) as file:
                 answers = Answers(file)
                 mine = answers.known(id_, content) is Known.KNOWN
                 return Answer(id_, tuple(answers.results(id_)) if mine else ())
@@ -118,13 +119,24 @@ class Desk:
             Command.model_validate_json(payload, strict=True)
             return id_, signed(payload, read_private(key)) if key else payload
         except ValidationError as error:
-            lines = [
-                ".".join(map(str, one["loc"][2:])) + ": " + one["msg"]
-                for one in error.errors(include_url=False)
-            ]
-            raise click.ClickException("; ".join(lines)) from error
+            raise click.ClickException("; ".join(_problems(error))) from error
         except KeyFileError as error:
             raise click.ClickException(str(error)) from error
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """What is wrong with an order, a sentence for each place."""
+    found = {}
+    for one in error.errors(include_url=False):
+        place = ".".join(map(str, one["loc"][2:]))
+        said = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "string_pattern_mismatch":
+            said = f"found {one['input']!r:.60}; possible is {one['ctx']['pattern']}"
+        found[place] = f"{place}: {said}" if place else said
+    # A list is not empty because what stands in it is wrong.
+    return [
+        said for place, said in found.items() if not any(p.startswith(f"{place}.") for p in found)
+    ]
 
 
 def who() -> str:
@@ -152,6 +164,8 @@ def tell(desk: Desk, answer: Answer, *, as_json: bool) -> int:
         for name, value in json.loads(last.data).items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             click.echo(f"  {name}: {text}")
+    if last and last.reason.startswith(Why.UNSIGNED):
+        click.echo("sign it: give the command --key FILE; see taiqu key", err=True)
     if last is None:
         click.echo(_silence(desk, answer), err=True)
     elif not last.final:

@@ -1,0 +1,163 @@
+"""The place of the money world: its configuration, all versions of its tariffs, its keys."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.north.signatures import Key, Keys, Role, from_text
+from simulators.area import PROFILES
+from simulators.customers import Customer, Kind
+from simulators.seller import Seller
+from tests.tariffs import component, table, tariff_text
+
+SHIPPED = Path(__file__).parent.parent / "config" / "tariffs"
+GATEWAY = "money"
+CASH = Seller("cash", b"c" * 32)
+OFFICE = Seller("office", b"o" * 32)
+PRICES = Seller("prices", b"p" * 32)
+VOUCHER_SEED = b"v" * 32
+KEYS = Keys(
+    {
+        seller.key: Key(
+            id=seller.key, public=from_text(seller.public) or b"", roles=frozenset((role,))
+        )
+        for seller, role in ((CASH, Role.MONEY), (OFFICE, Role.ACCOUNT), (PRICES, Role.TARIFF))
+    }
+)
+
+CONFIG = """
+[gateway]
+name = "money"
+profiles = "{profiles}"
+run_directory = "run"
+[store]
+directory = "store"
+ballast_mib = 1
+[mqtt]
+brokers = ["mqtt://one:1883"]
+[prepayment]
+tariffs = "tariffs"
+jump_floor_kwh = 50
+[[policy]]
+name = "home"
+alert_1 = "20.00"
+alert_2 = "10.00"
+hysteresis = "2.00"
+overdraft = "5.00"
+hoarding = "1500.00"
+close_allowed = "5.00"
+[[policy]]
+name = "kind"
+alert_1 = "20.00"
+alert_2 = "10.00"
+emergency = "10.00"
+emergency_automatic = true
+[[voucher_key]]
+id = 1
+public = "{voucher_key}"
+[[line]]
+name = "east"
+port = "socket://127.0.0.1:7001"
+"""
+
+COMMERCE = tariff_text(
+    component("tou", id="energy", prices={"s": "1.21", "p": "0.93", "f": "0.62", "v": "0.31"}),
+    component("per_kwh", id="funds", price="0.0271"),
+    component("daily", id="service", amount="0.355"),
+    component("fixed", id="meter", amount="9.99"),
+    rates=("s", "p", "f", "v"),
+).replace('id = "test"', 'id = "commerce"')
+PV_HOME = tariff_text(
+    component("flat", id="energy", price="0.5283"),
+    component("export", id="sun", price="0.3913"),
+    rates=(),
+).replace('id = "test"', 'id = "pv-home"')
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a tariff, and the day on which the gateway gets it."""
+
+    text: str
+    known: date
+
+    @property
+    def id(self) -> str:
+        return found(self.text, "id").strip('"')
+
+    @property
+    def number(self) -> int:
+        return int(found(self.text, "version"))
+
+
+def found(text: str, key: str) -> str:
+    match = re.search(rf"^{key} = (.+)$", text, re.MULTILINE)
+    assert match
+    return match[1]
+
+
+def versions(start: date, days: int) -> list[Version]:
+    """All versions there are in so many days: prices rise, and are not always told in time."""
+    first = [(SHIPPED / f"{name}.toml").read_text() for name in SHIPPED_NAMES]
+    made = [Version(text, start) for text in (*first, COMMERCE, PV_HOME)]
+    rises = ((0.3, 5), (0.5, -9), (0.8, -2))
+    for n, one in enumerate(made.copy()):
+        for number, (part, early) in enumerate(rises[: n % 4], 2):
+            since = start + timedelta(days=round(days * part) + n)
+            text = dearer(one.text, number, since)
+            made.append(Version(text, since - timedelta(days=early)))
+    return made
+
+
+SHIPPED_NAMES = (
+    "zhejiang-home-year-steps",
+    "zhejiang-home-year-steps-tou",
+    "shanghai-home-year-steps-tou",
+    "hunan-home-season-steps",
+    "zhejiang-joint-meter-flat",
+    "small-shop-weekly",
+)
+TARIFFS = {
+    Kind.HOME: SHIPPED_NAMES[:5],
+    Kind.PV_HOME: ("pv-home",),
+    Kind.SHOP: ("small-shop-weekly", "commerce"),
+    Kind.WORKSHOP: ("commerce",),
+    Kind.WEEKEND: ("hunan-home-season-steps", "zhejiang-joint-meter-flat"),
+}
+"""What customers of a kind may have."""
+
+
+def dearer(text: str, number: int, since: date) -> str:
+    """Another version of a tariff: 7 % more for each rise."""
+    head, first, rest = text.partition("[[component]]")
+    prices = rest.partition("[[check]]")[0]
+    rise = Decimal("1.07") ** (number - 1)
+    prices = re.sub(
+        r'"(\d+\.\d+)"',
+        lambda one: f'"{(Decimal(one[1]) * rise).quantize(Decimal("0.0001"))}"',
+        prices,
+    )
+    head = re.sub(r"^version = .+$", f"version = {number}", head, flags=re.MULTILINE)
+    head = re.sub(r"^valid_from = .+$", f"valid_from = {since}", head, flags=re.MULTILINE)
+    rates = re.findall(r'^t\d = "(\w+)"|t\d = "(\w+)"', head, re.MULTILINE)
+    names = [one or other for one, other in rates]
+    nothing = {"kwh": dict.fromkeys(names, "0") or "0", "days": 0, "day": since.isoformat()}
+    return f"{head}{first}{prices}[[check]]\n" + table(usage=nothing, charge="0")
+
+
+def write_config(directory: Path, customers: Sequence[Customer]) -> Path:
+    """The configuration that knows all meters, also those that are fitted only later."""
+    voucher_key = Seller("voucher", VOUCHER_SEED).public
+    text = CONFIG.format(profiles=PROFILES, voucher_key=voucher_key)
+    fitted = [(one, meter) for one in customers for meter in one.fitted]
+    for n, (customer, meter) in enumerate(fitted, 1):
+        text += (
+            f'[[meter]]\nasset = "{meter.meter}"\nline = "east"\naddress = "{n:012}"\n'
+            f'profile = "dlt645-2007-single-phase"\nct_ratio = {customer.ratio}\n'
+        )
+    path = directory / "gateway.toml"
+    path.write_text(text)
+    return path
