@@ -258,8 +258,7 @@ class Line:
         except RequestError as error:
             self._conclude(task, now, Fault.REFUSED, str(error), permanent=True)
             return None
-        if task.follow_up is None:
-            task.tries += 1
+        task.tries += task.follow_up is None
         if task.waited_s is None:
             task.waited_s = now - task.submitted_at
         most_s = manners.timeout_s + manners.latency_s
