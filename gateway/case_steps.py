@@ -116,7 +116,7 @@ class CaseSteps:
         command: str = "",
     ) -> None:
         """One step; in a transaction.  ``until`` is the moment that comes with some signals."""
-        before = now.case
+        before, command = now.case, command or now.kept.command
         after, effects = step(
             before,
             signal,
@@ -131,7 +131,8 @@ class CaseSteps:
         if before.state in TAKES_A_TURN and after.state not in (*TAKES_A_TURN, *IN_FLIGHT):
             self.mass(lambda mass, *_: mass_limits.withdrawn(mass, before.trip_at), now.wall)
         log.info("case", account=after.account, state=after.state.value, signal=signal.value)
-        now.kept = replace(now.kept, case=after)
+        over = after.state is State.WATCH
+        now.kept = replace(now.kept, case=after, command="" if over else now.kept.command)
         self.rooms.store.set_case(now.kept)
         for effect in effects:
             self._effect(now, effect, reason or signal.value, command)
@@ -166,7 +167,7 @@ class CaseSteps:
                 setting,
                 now.account,
                 failed=now.failed,
-                command=command or now.kept.command,
+                command=command,
             )
 
     def _restore(self, now: Moment, reason: str, command: str) -> None:

@@ -9,7 +9,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,6 +22,7 @@ from gateway.prepayment.facts import DAY_S, HOUR_S, Margins
 from gateway.prepayment.mass_limits import Limits
 from gateway.prepayment.regimes import CONTRACT_PREPAY, STATUTORY, Regimes, Rules
 from gateway.prepayment.relay import Times
+from gateway.stop_switch import Pin
 from protocols.model import Profile
 from protocols.relay import ControlRelay
 
@@ -78,6 +81,8 @@ class SwitchingTable(Table):
     alarm_minutes: int = Field(30, ge=1, le=240, description="minutes, 1 to 240")
     breach_minutes: int = Field(120, ge=1, le=1440, description="minutes, 1 to 1440")
     restores_per_minute: int = Field(2, ge=1, le=60, description="restores of one phase, 1 to 60")
+    stop_line: FileName = Field("", description="a file that shows a GPIO line's level, 0 or 1")
+    stop_level: Literal["0", "1"] = Field("0", description='the level that stops, "0" or "1"')
     area_meter: str = Field("", description="the asset number of the area meter (台区考核表)")
     transformer_a: int = Field(
         0, ge=0, le=10_000, description="rated current of the transformer in A; 0: not known"
@@ -97,6 +102,8 @@ class Switching:
     margins: Margins = field(default_factory=Margins)
     times: Times = field(default_factory=Times)
     regimes: Regimes = field(default_factory=Regimes)
+    stop_pin: Pin | None = None
+    """The manual stop's line, if there is one."""
     area_meter: str = ""
     transformer_a: int = 0
 
@@ -151,6 +158,7 @@ def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
             breach_s=table.breach_minutes * MINUTE_S,
         ),
         regimes=_regimes(table),
+        stop_pin=Pin(Path(table.stop_line), table.stop_level) if table.stop_line else None,
         area_meter=table.area_meter,
         transformer_a=table.transformer_a,
     )

@@ -27,6 +27,7 @@ from gateway.recorder import Recorder
 from gateway.relay_look import Look, What, conducts, look, plan, seen
 from gateway.relay_sending import (
     SEND_WITHIN_S,
+    STEPPED_S,
     TRIP_VALID_S,
     Permit,
     Sending,
@@ -108,6 +109,8 @@ class RelayWork:
         self._busy: dict[str, _Work] = {}
         self._at: dict[str, float] = {}
         """By meter, Unix time before which nothing is due."""
+        self._offset = 0.0
+        """Of Unix time to the monotonic one."""
         self._open: dict[str, Look] = {}
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
@@ -147,6 +150,10 @@ class RelayWork:
 
     def tick(self, now: float, wall: float) -> float:
         """Do what is due; returns the monotonic time of the next tick."""
+        if abs(wall - now - self._offset) > STEPPED_S:
+            # The clock was set: nobody waits for a time of the old one.
+            self._offset = wall - now
+            self._at.clear()
         stirred, self._stirred = self._stirred, set()
         for meter in stirred - self._busy.keys():
             self._look(meter, What.STATE, now)
@@ -352,7 +359,8 @@ class RelayWork:
             work.then(what, data, now, wall)
             return
         signals = {"sent": Signal.ACCEPTED, "refused": Signal.REFUSED}
-        self.act(now, partial(self._note, work, what, data, wall, signals.get(what)))
+        if not self.act(now, partial(self._note, work, what, data, wall, signals.get(what))):
+            self._at[work.meter] = wall + IDLE_S
 
     def _note(
         self, work: _Work, what: str, data: dict[str, object], wall: float, signal: Signal | None

@@ -159,12 +159,13 @@ class SupplyOrders:
             return False
         if self._relays.get(meter).relay.state in DONE:
             return False
-        wish = Wish(purpose=Purpose.ORDER, command=command, cause=command or "ordered for all")
-        kept = self._relays.get(meter)
-        if kept.account:
-            self._cutting.cancel(kept.account, Cancel.ORDERED, wall, command)
+        kept, cause = self._relays.get(meter), command or "ordered for all"
+        wish = Wish(kept.account, Purpose.ORDER, command, cause)
         self._relays.signal(meter, Signal.RELEASED, wall, wish=wish)
         self._relays.signal(meter, Signal.WANT_CLOSED, wall, wish=wish)
+        if kept.account:
+            # After it: the restore belongs to the order.
+            self._cutting.cancel(kept.account, Cancel.ORDERED, wall, command)
         return True
 
     def _protect(self, given: Given, order: orders.RelayProtect) -> Outcome:

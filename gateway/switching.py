@@ -114,7 +114,7 @@ class SwitchingRoom:
                 latch=self,
             ),
         )
-        switch = StopSwitch(config.store_directory, None, desk.stop_orders)
+        switch = StopSwitch(config.store_directory, settings.stop_pin, desk.stop_orders)
         self.clearance = Clearance(desk, switch, zone, dry_run=settings.dry_run)
         rooms = Rooms(
             books=prepaid.books,

@@ -96,6 +96,7 @@ class Toy:
                 "no such item",
                 "ask less",
                 permanent=frame[2] < 5,
+                reasons=("no_such_item",) if frame[2] < 5 else (),
             )
         if not self.nameless and frame[2:4] != bytes([request.item, request.seq]):
             return Stray.LATE

@@ -195,6 +195,7 @@ def test_a_refusal_for_good_is_not_asked_again_and_the_next_request_is() -> None
     refused, good = world.done[0].outcomes
     assert (refused.fault, refused.permanent, refused.tries) == (Fault.REFUSED, True, 1)
     assert refused.error == "meter 1 refused to read: no such item (error 02H); ask less"
+    assert (refused.reasons, good.reasons) == (("no_such_item",), ())
     assert good.reply is not None
 
 

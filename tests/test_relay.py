@@ -88,6 +88,12 @@ def test_a_restore_waits_for_the_button() -> None:
     assert walk.wait(HOUR).tell(Signal.SEEN_CLOSED).state is State.CLOSED
 
 
+def test_wanting_supply_twice_does_not_put_a_restore_off() -> None:
+    walk = tripped().tell(Signal.WANT_CLOSED, Signal.WANT_CLOSED)
+    assert walk.state is State.RESTORE_SENT
+    assert walk.doing == [Do.SEND_CLOSE]
+
+
 @pytest.mark.parametrize(
     ("unsafe", "load_voltage", "direct"),
     [(False, False, True), (True, False, False), (False, True, False)],

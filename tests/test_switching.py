@@ -564,6 +564,29 @@ def test_r42_a_dry_run_does_all_but_the_frame(make: Make) -> None:
 # --- orders ---------------------------------------------------------------------------------------
 
 
+def test_a_person_gives_supply_back_and_is_answered(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    id_ = world.order("relay.close", meter="M0", reason="the meter reader was wrong")
+    world.until(lambda: closes(world), 120)
+    world.run(10)
+    assert world.told() == ["trip", "allow_close"]
+    assert world.stages(id_) == ["accepted", "confirmed"]
+    assert world.case_state() is not State.OPEN
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    world.meter().meter.silent = True
+    world.top_up("60.00")
+    world.run(300)
+    world.clock.step(-30 * 86_400)
+    world.meter().meter.silent = False
+    world.until(lambda: closes(world), 600)
+    assert closes(world)
+
+
 def test_protected_supply_is_set_and_not_taken_off_beyond_the_limit(make: Make) -> None:
     world = make()
     world.to_debt()

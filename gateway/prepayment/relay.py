@@ -133,7 +133,7 @@ def step(
     """
     after = _noted(relay, signal, now)
     state = _state(after, signal, now, times)
-    if signal is Signal.WANT_CLOSED and state is State.RESTORE_SENT:
+    if signal is Signal.WANT_CLOSED and state is State.RESTORE_SENT is not relay.state:
         turn = max(not_before, _distance_over(after, now, times))
         if turn > now:
             state = State.RESTORE_WANTED

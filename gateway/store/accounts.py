@@ -44,6 +44,14 @@ class AccountReader:
         accounts = [from_json(body) for (body,) in self._connection.rows(_CURRENT)]
         return {account.number: account for account in accounts}
 
+    def count(self) -> int:
+        """How many accounts are open."""
+        [(count,)] = self._connection.rows(
+            "select count(*) from account a where json_extract(body, '$.closed') is null and"
+            " version = (select max(version) from account where number = a.number)"
+        )
+        return int(count)
+
     def of_meter(self, meter: str) -> list[Account]:
         """The accounts that have or had the meter with this asset number."""
         return [from_json(body) for (body,) in self._connection.rows(_OF_METER, meter)]
