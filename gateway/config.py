@@ -92,6 +92,11 @@ class Config:
         return self.path.parent / self.store.directory
 
     @property
+    def database(self) -> Path:
+        """The daemon's file; the daemon alone writes it."""
+        return self.store_directory / "taiqu.db"
+
+    @property
     def run_directory(self) -> Path:
         """Where the live state lives."""
         return self.path.parent / self.gateway.run_directory

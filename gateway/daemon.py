@@ -145,7 +145,7 @@ class Daemon:
 
     @property
     def _database_file(self) -> Path:
-        return self._config.store_directory / "taiqu.db"
+        return self._config.database
 
     def _open_store(self) -> Database:
         return open_store(

@@ -1,6 +1,10 @@
 """``taiqu account`` and ``taiqu key``: what a technician sees, orders, and is told."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -354,7 +358,40 @@ def test_a_file_of_an_older_release_says_what_to_do(tmp_path: Path) -> None:
 def test_a_gateway_that_never_ran_has_no_accounts(tmp_path: Path) -> None:
     found = taiqu("account", "list", "--config", write_config(tmp_path))
     assert found.exit_code == 1
-    assert "taiqu.db" in found.output
+    assert "taiqu.db: not there; the gateway makes it when it starts" in found.output
+
+
+READ_AS = """
+import os, sys
+from pathlib import Path
+import click
+from gateway.technician.stored import reading
+os.setgroups([])
+os.setgid(4242)
+os.setuid(4242)
+try:
+    with reading(Path(sys.argv[1])):
+        pass
+except click.ClickException as error:
+    sys.exit(error.message)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_whoever_may_not_read_the_accounts_is_told_which_group_may() -> None:
+    # Not in pytest's own directory: that is closed to everybody else.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        state = Path(folder) / "state"
+        state.mkdir(mode=0o750)
+        closed, hidden = Path(folder) / "closed.db", state / "hidden.db"
+        for path in (closed, hidden):
+            path.touch(mode=0o640)
+            command = [sys.executable, "-c", READ_AS, str(path)]
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+            assert f"{path}: you may not read it" in said
+            assert "usermod -aG taiqu" in said
 
 
 def test_an_answer_that_has_not_come_is_a_failure(site: Site) -> None:

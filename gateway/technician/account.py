@@ -6,7 +6,6 @@ through the letterbox.  Whoever may do the one and the other is a member of the 
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -28,8 +27,6 @@ from gateway.prepayment.rerate import costs
 from gateway.store.accounts import AccountReader
 from gateway.store.commands import Answers
 from gateway.store.connection import Connection
-from gateway.store.database import ReadOnly
-from gateway.store.faults import StoreError
 from gateway.store.journal import JournalReader
 from gateway.store.meter_facts import MeterFactsReader
 from gateway.technician import account_orders
@@ -37,7 +34,7 @@ from gateway.technician.account_orders import a_day
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import Answer, desk, tell
-from gateway.technician.stored import refuse_older
+from gateway.technician.stored import reading
 from protocols import points
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
@@ -53,20 +50,6 @@ def account() -> None:
     """
 
 
-@contextmanager
-def books(config: Config) -> Iterator[Connection]:
-    """The gateway's file, for reading.  What is wrong with it ends the command."""
-    path = config.store_directory / "taiqu.db"
-    try:
-        with ReadOnly(path) as file:
-            refuse_older(file)
-            yield file
-    except StoreError as error:
-        raise click.ClickException(
-            f"{error}; while the gateway is stopped only its own user or root can read it"
-        ) from error
-
-
 def _one(file: Connection, number: str) -> Account:
     found = AccountReader(file).current(number)
     if found is None:
@@ -79,7 +62,7 @@ def _one(file: Connection, number: str) -> Account:
 @json_option
 def list_(path: Path, *, as_json: bool) -> None:
     """List all accounts with what they have left."""
-    with books(load_config(path)) as file:
+    with reading(load_config(path).database) as file:
         journal = JournalReader(file)
         accounts = AccountReader(file).all()
         balances = {number: journal.balances(number) for number in accounts}
@@ -128,7 +111,7 @@ def _tree(one: Account, balances: Balances) -> dict[str, Any]:
 def show(path: Path, number: str, *, as_json: bool) -> None:
     """Show one account: contract, meters, money, the last transactions."""
     config = load_config(path)
-    with books(config) as file:
+    with reading(config.database) as file:
         one = _one(file, number)
         journal = JournalReader(file)
         balances = journal.balances(number)
@@ -238,7 +221,7 @@ def statement(
     """Print an account's statement: everything that came in or was charged."""
     config = load_config(path)
     days = [first, last]
-    with books(config) as file:
+    with reading(config.database) as file:
         _one(file, number)
         parts = _whole(JournalReader(file), number, days, ZoneInfo(config.gateway.timezone))
     whole = parts[0].model_copy(
@@ -299,7 +282,7 @@ def _lines(of: Statement, config: Config) -> str:
 def answer(path: Path, id_: str, *, as_json: bool) -> None:
     """Show what became of an order that was posted before."""
     config = load_config(path)
-    with books(config) as file:
+    with reading(config.database) as file:
         results = tuple(Answers(file).results(id_))
     if not results:
         raise click.ClickException(f"no order {id_} here: it was not taken, or long ago")

@@ -14,11 +14,10 @@ import click
 from gateway.north.contract import instant
 from gateway.prepayment.money import MoneyError, parse_yuan, yuan
 from gateway.store.accounts import AccountReader
-from gateway.store.database import ReadOnly
-from gateway.store.faults import StoreError
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import WAIT_S, Desk, desk, tell
+from gateway.technician.stored import reading
 
 Choice = click.Choice
 
@@ -335,11 +334,8 @@ def unprotect(sender: Sender, number: str, reason: str, **given: Any) -> None:
 
 def _version(at: Desk, number: str) -> int:
     """The version that is to be changed: if somebody is faster, the change is refused."""
-    try:
-        with ReadOnly(at.config.store_directory / "taiqu.db") as file:
-            found = AccountReader(file).current(number)
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
+    with reading(at.config.database) as file:
+        found = AccountReader(file).current(number)
     if found is None:
         raise click.ClickException(f"no account {number}; taiqu account list shows them all")
     return found.version

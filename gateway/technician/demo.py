@@ -1,8 +1,9 @@
 """``taiqu demo``: everything at once on this machine, and a count of what arrived.
 
 Simulated meters on two RS-485 lines, the real gateway as a process of its own, an MQTT broker, and
-a head-end that subscribes.  At the end the gateway is stopped as a supervisor stops it, and what it
-stored is compared with what the head-end has; the last energy registers with what the meters show.
+a head-end that subscribes, and sells top-ups to six prepaid customers.  At the end the gateway is
+stopped as a supervisor stops it, and what it stored is compared with what the head-end has; the
+last energy registers with what the meters show; the balances with what was truly used.
 """
 
 import json
@@ -133,8 +134,9 @@ def demo(
     """Show everything at once: meters, gateway, broker, head-end.  No hardware is needed.
 
     16 simulated meters on two RS-485 lines are read, and what they say is stored and delivered over
-    MQTT while you watch.  Ctrl-C ends it; then what the gateway stored is compared with what the
-    head-end received, and what that says with what the meters show.
+    MQTT while you watch.  Six customers prepay: as the days of the past are read, their balances
+    fall, and whoever is warned tops up.  Ctrl-C ends it; then what the gateway stored is compared
+    with what the head-end received, and what that says with what the meters show.
 
     Exit status 0 only if nothing was lost and nothing is wrong.
     """

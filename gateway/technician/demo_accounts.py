@@ -55,8 +55,8 @@ def _customer(number: int, tariff: str, days: int, first: str) -> Customer:
 CUSTOMERS = (
     _customer(1001, HOME, 3, "60.00"),
     _customer(1002, SHOP, 5, "50.00"),
-    _customer(1003, HOME, 8, "70.00"),
-    _customer(1004, HOME, 9, "35.00"),
+    _customer(1003, HOME, 7, "60.00"),
+    _customer(1004, HOME, 8, "35.00"),
     _customer(1005, SHOP, 12, "90.00"),
     _customer(1006, HOME, 31, "120.00"),
 )

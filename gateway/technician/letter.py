@@ -87,7 +87,7 @@ class Desk:
     def look(self, id_: str, content: str) -> Answer:
         """The answer as far as it has come."""
         try:
-            with ReadOnly(self.config.store_directory / "taiqu.db") as file:
+            with ReadOnly(self.config.database) as file:
                 answers = Answers(file)
                 mine = answers.known(id_, content) is Known.KNOWN
                 return Answer(id_, tuple(answers.results(id_)) if mine else ())
