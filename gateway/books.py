@@ -101,8 +101,7 @@ class Books:
         balance_e4 = balances[Ledger.PREPAID]
         before = self._accounts.alert_state(account.number)
         state, rungs = alerts.judge(before, balance_e4, policy)
-        # While no alert is told, the balance it was judged at says nothing that is needed later.
-        if state != before and (state.told_e4 or (before and before.told_e4)):
+        if alerts.must_be_kept(before, state):
             self._accounts.set_alert_state(account.number, state)
         if rungs and not account.closed:
             self._tell_low(account, balance_e4, rungs[-1])

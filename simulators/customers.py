@@ -34,6 +34,7 @@ WORKSHOP_RATIO = 20
 """A workshop's meter sits behind current transformers."""
 QUIET_DAYS = 20
 """At the end nothing goes wrong any more, so that all that is late has come."""
+CALM_DAYS = 90
 CLEARED_WH = 10_000_000
 """A register above this that shows 0 has not begun again by itself."""
 _SWAP_EVERY_DAYS = 700
@@ -131,16 +132,28 @@ _WELL = _Trouble(Fate.GOOD)
 
 
 class Customer:
-    """One customer.  ``days`` days from the one after ``start`` on are made from ``seed``."""
+    """One customer.  ``days`` days from the one after ``start`` on are made from ``seed``.
 
-    def __init__(self, seed: str, number: str, start: date, days: int, kind: Kind) -> None:
+    Between two spells of trouble lie three to ``calm_days`` days.
+    """
+
+    def __init__(
+        self,
+        seed: str,
+        number: str,
+        start: date,
+        days: int,
+        kind: Kind,
+        *,
+        calm_days: int = CALM_DAYS,
+    ) -> None:
         self.number, self.kind, self.start, self.days = number, kind, start, days
         self.ratio = WORKSHOP_RATIO if kind is Kind.WORKSHOP else 1
         draw = Random(seed)
         low, high = _DAILY_KWH[kind]
         self.daily_wh = draw.randint(low * 1000, high * 1000)
         self._used = [self._use(draw, start + n * DAY) for n in range(1, days + 1)]
-        self._trouble = [*_troubles(draw, days - QUIET_DAYS), *[_WELL] * QUIET_DAYS]
+        self._trouble = [*_troubles(draw, days - QUIET_DAYS, calm_days), *[_WELL] * QUIET_DAYS]
         self.fitted = tuple(self._fit(draw))
         self.readings = tuple(self._read(draw))
 
@@ -245,6 +258,8 @@ class Customer:
             read = {}
         elif trouble.fate is Fate.CORRUPT:
             read = _corrupt(draw, shown)
+        elif trouble.fate is Fate.ASTRAY:
+            read = self._early(dict(shown), day, 43_200)
         return Reading(
             meter=meter,
             day=day,
@@ -263,7 +278,9 @@ class Customer:
         return shown
 
 
-def customers(seed: int, count: int, start: date, days: int) -> list[Customer]:
+def customers(
+    seed: int, count: int, start: date, days: int, *, calm_days: int = CALM_DAYS
+) -> list[Customer]:
     """So many customers, the same for the same seed."""
     draw = Random(f"{seed}/customers")
     found = []
@@ -272,7 +289,8 @@ def customers(seed: int, count: int, start: date, days: int) -> list[Customer]:
         empty = draw.randint(1, min(60, days // 4)) if draw.random() < 0.2 else 0
         since = start + timedelta(days=empty)
         kind = draw.choice(_KINDS)
-        found.append(Customer(f"{seed}/{n}", f"{1000 + n}", since, days - empty, kind))
+        name, number = f"{seed}/{n}", f"{1000 + n}"
+        found.append(Customer(name, number, since, days - empty, kind, calm_days=calm_days))
     return found
 
 
@@ -287,11 +305,11 @@ def _corrupt(draw: Random, shown: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _troubles(draw: Random, days: int) -> Iterator[_Trouble]:
+def _troubles(draw: Random, days: int, calm_days: int) -> Iterator[_Trouble]:
     """What happens to each day: mostly nothing."""
     n = 0
     while n < days:
-        run = [_WELL] * min(days - n, draw.randint(3, 120))
+        run = [_WELL] * min(days - n, draw.randint(3, calm_days))
         yield from run
         n += len(run)
         for trouble in _run(draw):

@@ -64,11 +64,14 @@ class MoneyWorld:
         days: int,
         writes_per_cut: int,
         looks: float = 1.0,
+        calm_days: int = 12,
     ) -> None:
-        """``looks`` is the part of the days on which the gateway lives through its night."""
+        """``looks`` is the part of the days on which the gateway lives through its night; every
+        customer has trouble after ``calm_days`` days at most.
+        """
         self.random = random.Random(f"{seed}/world")
         self.days, self._looks = days, looks
-        self.customers = customers(seed, accounts, START, days)
+        self.customers = customers(seed, accounts, START, days, calm_days=calm_days)
         self.versions = versions(START, days)
         self.tariffs = {
             one.number: [(one.start, self.random.choice(TARIFFS[one.kind]))]

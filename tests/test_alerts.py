@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.prepayment.account import Policy
-from gateway.prepayment.alerts import Rung, State, judge, limits
+from gateway.prepayment.alerts import Rung, State, judge, limits, must_be_kept
 from tests.accounts import POLICY, YUAN
 
 ALERT_1, ALERT_2, ZERO, LIMIT = Rung
@@ -116,3 +116,18 @@ def test_a_restart_changes_nothing(rung: Rung) -> None:
 
     assert rung in alerts
     assert judge(State(state.balance_e4, dict(state.told_e4)), limit_e4, POLICY) == (state, [])
+
+
+@given(
+    st.lists(st.tuples(st.integers(-20, 40), st.sampled_from((0, 5, 12))), max_size=30),
+)
+def test_what_need_not_be_kept_changes_no_alert(history: list[tuple[int, int]]) -> None:
+    """Balances, and a first limit that is moved meanwhile."""
+    every: State | None = None
+    kept: State | None = None
+    for yuan, lower in history:
+        policy = replace(POLICY, alert_1_e4=(20 - lower) * YUAN, alert_2_e4=8 * YUAN)
+        every, told = judge(every, yuan * YUAN, policy)
+        state, again = judge(kept, yuan * YUAN, policy)
+        assert told == again
+        kept = state if must_be_kept(kept, state) else kept

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.prepayment.account import Account
 from gateway.prepayment.ledger import Ledger
-from gateway.store.verify import verify
 from tests.money_rig import START, TOTAL, Money, flat
 
 YUAN = 10_000
@@ -82,38 +80,6 @@ def test_late_days_come_in_any_order_and_the_balance_is_the_same(tmp_path: Path)
             made.freeze("M0", day(n), shown[n])
         balances.add(made.balance())
     assert balances == {-round(19 * 0.5 * YUAN)}
-
-
-def test_a_day_that_comes_after_it_was_charged_is_charged_by_its_own_reading(money: Money) -> None:
-    """L13: two readings around a month's end, and the one between them a week late."""
-    text = flat("1.00", 2, "2026-03-01")
-    assert money.order("tariff.put", tariff="flat", version=2, text=text).stage == "confirmed"
-    first = (date(2026, 2, 27) - START).days
-    for n in range(1, first + 8):
-        # 10 kWh a day, but 30 on the last of February
-        kwh = 1 + 10 * n + (20 if n > first else 0)
-        if n != first + 1:
-            money.at(day(n))
-            money.freeze("M0", day(n), kwh * 1000)
-            money.wall += 7 * 3600
-            money.tick()
-    spread = money.balance()
-    assert spread == -(270 * 0.5 + 20 * 0.5 + 20 + 50) * YUAN
-    money.freeze("M0", day(first + 1), (1 + 10 * (first + 1) + 20) * 1000)
-    money.tick()
-    assert money.balance() == -(270 * 0.5 + 30 * 0.5 + 10 + 50) * YUAN
-    assert not money.prepaid.settlement.wrong(current(money), START)
-    assert verify(money.database) == []
-
-
-def test_a_late_day_that_changes_nothing_undoes_nothing(money: Money) -> None:
-    days(money, 11, 21)
-    money.tick()
-    head = money.prepaid.journal.head()
-    money.gap("M0", day(1))
-    money.freeze("M1", day(1), 5_000)
-    money.tick()
-    assert money.prepaid.journal.head() == head
 
 
 def test_what_is_odd_is_kept_out_and_told_once(money: Money) -> None:
@@ -200,12 +166,6 @@ def test_energy_without_a_tariff_is_not_lost(tmp_path: Path) -> None:
     money.tick()
     assert money.balance() == -8 * YUAN
     assert money.balance(ledger=Ledger.UNPRICED) == 0
-
-
-def current(money: Money) -> Account:
-    found = money.prepaid.accounts.current("1001")
-    assert found
-    return found
 
 
 def flat_from(text: str, since: date) -> str:

@@ -349,6 +349,44 @@ def test_too_long_without_a_disk_drops_the_oldest_and_counts_them(
     assert READINGS_MAX >= 10_000
 
 
+def test_what_a_failed_transaction_gave_is_given_by_whoever_does_it_again(rig: Rig) -> None:
+    """An event of something undone is not told; what waited before it goes on waiting."""
+    undone: list[str] = []
+    rig.recorder.when_undone.append(lambda: undone.append("forget"))
+    rig.recorder.event("comm_lost", meter="M1")
+    for _ in range(2):
+        with contextlib.suppress(ZeroDivisionError), rig.recorder.commit(0.0, live=True):
+            rig.recorder.event("line_up", line="east")
+            1 / 0  # noqa: B018 - the failure
+    assert undone == ["forget"] * 2
+    assert rig.flush()
+    assert rig.codes() == ["comm_lost"]
+
+
+def test_what_is_gathered_stands_before_what_is_told_after_it(rig: Rig) -> None:
+    waiting: list[str] = []
+
+    def tell() -> None:
+        names = waiting.copy()
+        waiting.clear()
+        if names:
+            rig.recorder.journal(of(",".join(names)))
+
+    def of(detail: str) -> Callable[[int], contract.Events]:
+        event = contract.Event(code="line_up", at=contract.instant(START), clock="trusted")
+        event = event.model_copy(update={"detail": detail})
+        return lambda seq: contract.Events(
+            gateway=GATEWAY, epoch=rig.database.epoch, lane="urgent", seq=seq, event=event
+        )
+
+    rig.recorder.gathered = tell
+    with rig.recorder.commit(0.0, live=True):
+        waiting += ["a", "b"]
+        rig.recorder.result(of("told"))
+        waiting.append("c")
+    assert [event["detail"] for event in rig.events()] == ["a,b", "told", "c"]
+
+
 # --- shedding -----------------------------------------------------------------------------------
 
 

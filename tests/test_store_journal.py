@@ -160,6 +160,17 @@ def test_an_account_has_its_own_transactions(store: Database) -> None:
     assert [one.number for one in journal.of_account("1001", after_number=3)] == [4]
 
 
+def test_the_newest_are_read_as_far_as_they_are_asked_for(store: Database) -> None:
+    post(store, *(used("1001" if n % 3 else "1002", n) for n in range(1, 31)))
+    journal = Journal(store)
+    every = [one.number for one in journal.of_account("1001")]
+    assert [one.number for one in journal.newest("1001")] == every[::-1]
+    assert next(journal.newest("1001")).number == every[-1]
+    assert list(journal.newest("nobody")) == []
+    assert journal.hash_of(7) == journal.transactions(7, 7)[0].hash
+    assert journal.hash_of(31) == b""
+
+
 def test_the_totals_add_up_to_nothing(store: Database) -> None:
     post(store, bought(), used(wh=7_000))
 

@@ -68,3 +68,11 @@ def judge(state: State | None, balance_e4: int, policy: Policy) -> tuple[State, 
             told[rung] = limit_e4
             alerts.append(rung)
     return State(balance_e4, told), alerts
+
+
+def must_be_kept(before: State | None, state: State) -> bool:
+    """Whether the next alert could be another without ``state``; ``before`` is what was kept.
+
+    While no alert is told, it says nothing: most charges need no writing.
+    """
+    return state != before and bool(state.told_e4 or (before and before.told_e4))

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from gateway.acquisition.days import end_of
+from gateway.prepaid import NIGHT_DAYS
 from gateway.store.readings import Freeze
 from tests.bench.figures import BenchError, Figure
 from tests.money_rig import START, TOTAL, ZONE, Money
@@ -26,43 +27,58 @@ RATES_WH = (0, 2_900, 0, 1_300)
 
 
 def settlement(*, quick: bool) -> Iterator[Figure]:
-    """Charge 500 accounts day by day."""
+    """Charge 500 accounts day by day, then look at their books as each night does."""
     days = QUICK_DAYS if quick else DAYS
     with tempfile.TemporaryDirectory(prefix="taiqu-bench-settlement-") as name:
         money = opened(Path(name))
-        spent_s = charged_s = 0.0
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
         for n in range(1, days + 1):
             day = START + timedelta(days=n)
             money.at(day)
             for first in range(0, ACCOUNTS, PER_COMMIT):
-                group = [freeze(account, n, day) for account in range(first, first + PER_COMMIT)]
-                began = time.perf_counter()
                 with money.recorder.commit(0.0, live=False):
-                    for one in group:
-                        money.readings.add(one)
-                        stored = time.perf_counter()
-                        money.prepaid.kept(one.meter, day)
-                        charged_s += time.perf_counter() - stored
-                spent_s += time.perf_counter() - began
-        number = money.prepaid.journal.head()[0] - ACCOUNTS
-        if number != days * ACCOUNTS:
-            raise BenchError(f"{number} charges of {days * ACCOUNTS} were posted")
+                    for account in range(first, first + PER_COMMIT):
+                        money.readings.add(freeze(account, n, day))
+                        money.prepaid.kept(f"M{account}", day)
+        spent_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+        charges = money.prepaid.journal.head()[0] - ACCOUNTS
+        if charges != days * ACCOUNTS:
+            raise BenchError(f"{charges} charges of {days * ACCOUNTS} were posted")
         yield Figure(
             bench="settlement",
             figure="daily settlements, time of use x step",
-            value=number / spent_s,
+            value=charges / spent_s,
             unit="accounts/s",
             aim=2000,
             better="more",
             detail={
-                "settlements": number,
+                "settlements": charges,
                 "per_commit": PER_COMMIT,
                 "includes": "storing the freeze, journal, message, commit with FULL",
-                "charging_alone_us": round(charged_s / number * 1e6),
-                "whole_us": round(spent_s / number * 1e6),
+                "us_each": round(spent_s / charges * 1e6),
+                "cpu_us_each": round(cpu_s / charges * 1e6),
             },
         )
+        yield nightly(money, START + timedelta(days=days))
         money.database.close()
+
+
+def nightly(money: Money, last: date) -> Figure:
+    """The books of every account: the second night, when the first has summed up the past."""
+    since = last - timedelta(days=NIGHT_DAYS)
+    for night in ("first", "second"):
+        began = time.perf_counter()
+        for account in money.prepaid.accounts.all().values():
+            if reason := money.prepaid.settlement.wrong(account, since):
+                raise BenchError(f"{night} night, account {account.number}: {reason}")
+        spent_s = time.perf_counter() - began
+    return Figure(
+        bench="settlement",
+        figure="nightly look at the books of 500 accounts",
+        value=spent_s,
+        unit="s",
+        detail={"per_account_ms": round(spent_s / ACCOUNTS * 1000, 2)},
+    )
 
 
 def opened(directory: Path) -> Money:
