@@ -21,6 +21,7 @@ from gateway.store.approvals import Approvals
 from gateway.store.database import Database, open_store
 from gateway.store.letterbox import Letterbox
 from gateway.store.precautions import Precautions, Served, Stop
+from gateway.store.switching import Decided, KeptCase, KeptRelay, Switching
 from gateway.technician.cli import main
 from tests.accounts import account
 from tests.rooms import write_config
@@ -186,7 +187,13 @@ def long(signer: Signer, name: str, id_: str) -> Vote:
     return replace(vote, expires=FOREVER)
 
 
-def test_before_anything_is_switched_it_is_not_available(path: Path) -> None:
+def test_in_the_file_of_an_older_release_it_is_not_available(
+    site: tuple[Path, Database],
+) -> None:
+    path, store = site
+    with store.transaction():
+        for table in ("operation_step", "operation", "decision", "relay", "disconnection"):
+            store.write(f"drop table {table}")
     assert taiqu("relay", "show", "--config", path).output == (
         "Error: not available: this gateway switches no relays\n"
     )
@@ -217,7 +224,7 @@ def test_the_papers_are_shown(site: tuple[Path, Database]) -> None:
 
 
 def switched(store: Database) -> None:
-    """The tables as they are when the gateway switches, as far as they are read here."""
+    """Two relays and a case are under way."""
     one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
     moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
     held = case.Case(
@@ -229,17 +236,11 @@ def switched(store: Database) -> None:
         since=NOW,
         notice_at=NOW,
     )
+    switching = Switching(store)
     with store.transaction():
-        for table, columns in (
-            ("relay", "meter text, body text"),
-            ("disconnection", "account text, body text"),
-            ("decision", "number integer primary key, account text, facts text"),
-        ):
-            store.write(f"drop table if exists {table}")
-            store.write(f"create table {table} ({columns})")
         for row in (one, moving):
-            store.write("insert into relay values (?, ?)", row.meter, relay.to_json(row))
-        store.write("insert into disconnection values (?, ?)", "1001", case.to_json(held))
+            switching.set_relay(KeptRelay(relay=row))
+        switching.set_case(KeptCase(case=held))
 
 
 def test_relays_are_shown(site: tuple[Path, Database]) -> None:
@@ -263,10 +264,18 @@ def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> Non
     with store.transaction():
         for balance in (-50_000, -60_000):
             spoilt = replace(FACTS, money=replace(FACTS.money, balance_e4=balance))
-            store.write(
-                "insert into decision (account, facts) values (?, ?)",
-                *("1001", facts.to_json(spoilt)),
+            decided = Decided(
+                at=NOW,
+                meter="A1",
+                account="1001",
+                purpose=facts.Purpose.ARREARS,
+                allowed=False,
+                dry=False,
+                failed=[],
+                journal=1,
+                facts=facts.to_json(spoilt),
             )
+            Switching(store).add_decision(decided)
     english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
     assert "The balance is -6.00 yuan" in english
     assert "(2026-10-09 12:00)" in english

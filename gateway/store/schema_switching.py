@@ -1,4 +1,4 @@
-"""The tables of switching (m008): how far each relay and disconnection has come, and the record.
+"""The tables of switching (m009): how far each relay and disconnection has come, and the record.
 
 Decisions, operations and what came of them are append only: triggers refuse to change or delete
 them.  The other tables hold what the next event is judged by; each row is whole in itself, so that
