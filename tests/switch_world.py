@@ -246,6 +246,7 @@ class SwitchWorld(World):
         for meter in self.core._intake.polling._meters.values():
             meter.config = replace(meter.config, period_s=1)
             meter.wake_at = float("-inf")
+        self.core._due["poll"] = self.clock.monotonic()
 
     def agree(self, *accounts: str) -> None:
         """A calendar and a standing delegation: all that persons have to say beforehand."""
