@@ -87,7 +87,7 @@ def test_a_fen_too_much_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_three_years_offline_with_two_hundred_accounts(tmp_path: Path) -> None:
-    world = MoneyWorld(tmp_path, 2026, accounts=200, days=3 * 365, writes_per_cut=60_000, looks=0.3)
+    world = MoneyWorld(tmp_path, 2026, accounts=200, days=3 * 365, writes_per_cut=30_000, looks=0.3)
     world.run()
     digest = world.digest
     print(f"seed 2026: {judge(world)}; digest {digest}")

@@ -210,7 +210,6 @@ def charge(
 ) -> tuple[list[Part], Position]:
     """Charge what was used since the position, segment by segment."""
     since, days = position.day, (to - position.day).days
-    spread = {name: list(pieces(amount, days)) for name, amount in judged.used.items()}
     demand_w = _demand_w(account, to, books)
     parts: list[Part] = []
     n = 0
@@ -221,7 +220,8 @@ def charge(
             end < days and segment_of(account, since + (end + 1) * DAY, books.prices)[0] == segment
         ):
             end += 1
-        used = {name: sum(amounts[n:end]) for name, amounts in spread.items()}
+        # As many of the pieces that it is spread in over the days.
+        used = {name: wh * end // days - wh * n // days for name, wh in judged.used.items()}
         after, day = since + n * DAY, since + end * DAY
         if tariff and Flag.RATES_REFUSED in judged.flags:
             used = _at_flat_rate(used, tariff)
@@ -358,7 +358,7 @@ def usage_of(account: Account, position: Position, tariff: Tariff, day: date) ->
     return Usage(
         energy_wh=_by_register(used, TOTAL),
         reactive_varh=sum(used.get(name, 0) for name in REACTIVE),
-        reverse_wh=_by_register(used, EXPORT),
+        reverse_wh=_by_register(used, EXPORT) if EXPORT in used else {},
         demand_w=position.demand_w,
         contract_w=contract.demand_w or None,
         capacity=((contract.capacity_va, position.days),) if contract.capacity_va else (),

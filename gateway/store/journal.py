@@ -213,27 +213,30 @@ class Journal(JournalReader):
         used for something else, NotReversibleError for a reversal that is none.
         """
         check(draft)
-        if first := self.by_key(draft.key):
-            if content(first.draft) != content(draft):
-                raise KeyReusedError(first)
-            return Posted(first, repeated=True)
-        self._check_reversal(draft)
+        if draft.reverses is not None:
+            if first := self.by_key(draft.key):
+                return self._repeated(first, draft)
+            self._check_reversal(draft, draft.reverses)
         last, previous = self.head()
         number, recorded_ms = last + 1, milliseconds(recorded)
         fields = record(number, draft, recorded_ms, clock)
         hash_ = link(previous, (text.encode() for text in fields))
-        self._database.write(
+        new = self._database.write(
             f"insert into journal ({', '.join(FIELDS)}, hash)"  # noqa: S608
-            " values (?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?)",
+            " values (?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?)"
+            " on conflict (key) do nothing",
             *fields,
             hash_,
         )
+        if not new and (first := self.by_key(draft.key)):
+            return self._repeated(first, draft)
         self._database.write_all(
             "insert into balance (account, ledger, amount) values (?, ?, ?)"
             " on conflict (account, ledger) do update set amount = amount + excluded.amount",
             ((one.account, one.ledger, one.amount) for one in draft.postings),
         )
-        kept = replace(draft, effective=milliseconds(draft.effective) / 1000)
+        effective = milliseconds(draft.effective) / 1000
+        kept = draft if draft.effective == effective else replace(draft, effective=effective)
         transaction = Transaction(
             number=number, draft=kept, recorded=recorded_ms / 1000, clock=clock, hash=hash_
         )
@@ -243,11 +246,14 @@ class Journal(JournalReader):
         """Post each, in order: a reversal and what replaces it belong together."""
         return [self.post(draft, recorded, clock) for draft in drafts]
 
-    def _check_reversal(self, draft: Draft) -> None:
-        if draft.reverses is None:
-            return
-        original = self.transaction(draft.reverses)
-        where = f"transaction {draft.reverses} cannot be reversed by {draft.key}"
+    def _repeated(self, first: Transaction, draft: Draft) -> Posted:
+        if content(first.draft) != content(draft):
+            raise KeyReusedError(first)
+        return Posted(first, repeated=True)
+
+    def _check_reversal(self, draft: Draft, reverses: int) -> None:
+        original = self.transaction(reverses)
+        where = f"transaction {reverses} cannot be reversed by {draft.key}"
         if original is None:
             raise NotReversibleError(f"{where}: there is no such transaction")
         if original.draft.kind is Kind.REVERSAL:
