@@ -38,11 +38,11 @@ def test_nothing_is_prepaid_unless_the_file_says_so(tmp_path: Path) -> None:
 
 def test_the_shipped_part_about_money_is_good(tmp_path: Path) -> None:
     begin, part = SHIPPED.read_text().split("# --- prepayment")
-    part, end = part.split("# --- lines")
+    part, end = part.split("# --- switching")
     part = re.sub(r"^# (?=\[|[a-z_0-9]+ = )", "", part, flags=re.MULTILINE)
     path = tmp_path / "gateway.toml"
     path.write_text(
-        f"{begin}# --- prepayment{part}# --- lines{end}".replace(
+        f"{begin}# --- prepayment{part}# --- switching{end}".replace(
             '# profiles = "meters"', f'profiles = "{METERS}"'
         )
     )
