@@ -1,4 +1,4 @@
-"""What the head-end, and through it the customer, is told of relays and disconnections (R41).
+"""RelayTurn the head-end, and through it the customer, is told of relays and disconnections (R41).
 
 Each message says why, and what comes next or helps, in the account's language.  It is put into the
 transaction that makes it true.
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gateway.north import contract
-from gateway.north.contract_supply import DisconnectionEvent, FailedCheck, RelayEvent
+from gateway.north.contract_supply import DisconnectionEvent, FailedCheck, RelayEvent, RelayTurn
 from gateway.prepayment.account import Account
 from gateway.prepayment.case import Case, Do, Effect
 from gateway.prepayment.facts import Facts
@@ -23,25 +23,7 @@ from gateway.store.switching import KeptRelay
 
 SENTENCE_MAX = 500
 FAILED_MAX = 40
-What = Literal[
-    "trip_sent",
-    "open",
-    "trip_failed",
-    "unknown",
-    "weld_or_bypass",
-    "restore_wanted",
-    "restore_sent",
-    "allowed",
-    "closed",
-    "stuck_open",
-    "restore_late",
-    "held",
-    "released",
-    "protected",
-    "unprotected",
-    "wrong_cut",
-]
-TOLD: Mapping[State, What] = {
+TOLD: Mapping[State, RelayTurn] = {
     State.TRIP_SENT: "trip_sent",
     State.OPEN: "open",
     State.TRIP_FAILED: "trip_failed",
@@ -112,7 +94,7 @@ class Herald:
     def relay(
         self,
         kept: KeptRelay,
-        what: What,
+        what: RelayTurn,
         wall: float,
         account: Account | None = None,
         *,

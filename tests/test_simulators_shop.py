@@ -16,7 +16,7 @@ from gateway.prepayment.voucher import Voucher, issue, parse
 from simulators.journal_book import ChainError, JournalBook
 from simulators.shop import NOBODY, Delivery, Shop
 from simulators.vouchers import print_voucher
-from tests.money import bought, used
+from tests.drafts import bought, used
 from tests.money_site import CASH, GATEWAY, KEYS, VOUCHER_SEED
 
 MORNING = datetime(2026, 1, 1, 22, tzinfo=UTC)

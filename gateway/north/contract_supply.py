@@ -37,6 +37,27 @@ class FailedCheck(Message):
     text: Sentence
 
 
+RelayTurn = Literal[
+    "trip_sent",
+    "open",
+    "trip_failed",
+    "unknown",
+    "weld_or_bypass",
+    "restore_wanted",
+    "restore_sent",
+    "allowed",
+    "closed",
+    "stuck_open",
+    "restore_late",
+    "held",
+    "released",
+    "protected",
+    "unprotected",
+    "wrong_cut",
+]
+"""What became of a relay."""
+
+
 class RelayEvent(Message):
     """A relay (继电器) was switched, was to be switched, or was found to have moved."""
 
@@ -45,24 +66,7 @@ class RelayEvent(Message):
     clock: Clock
     meter: Meter
     account: AccountNumber | None = None
-    what: Literal[
-        "trip_sent",
-        "open",
-        "trip_failed",
-        "unknown",
-        "weld_or_bypass",
-        "restore_wanted",
-        "restore_sent",
-        "allowed",
-        "closed",
-        "stuck_open",
-        "restore_late",
-        "held",
-        "released",
-        "protected",
-        "unprotected",
-        "wrong_cut",
-    ] = Field(
+    what: RelayTurn = Field(
         description="open and closed are read back, never assumed; allowed waits for the customer's"
         " button; held was opened by somebody else, and only a person releases it."
     )
