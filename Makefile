@@ -52,7 +52,7 @@ tools:
 # The message contract as JSON Schema and AsyncAPI, from the models; the diagrams of switching.
 docs: .venv/ready
 	$(BIN)/taiqu contract --directory docs
-	$(BIN)/python -m gateway.prepayment.diagrams > docs/switching.md
+	$(BIN)/python -m gateway.disconnection.diagrams > docs/switching.md
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -17,12 +17,12 @@ from pydantic import Field
 
 from gateway.config_reader import Reader
 from gateway.config_tables import FileName, Table
+from gateway.disconnection.facts import DAY_S, HOUR_S, Margins
+from gateway.disconnection.mass_limits import Limits
+from gateway.disconnection.regimes import CONTRACT_PREPAY, STATUTORY, Regimes, Rules
+from gateway.disconnection.relay import Times
 from gateway.prepayment.account import Class, Regime
-from gateway.prepayment.facts import DAY_S, HOUR_S, Margins
-from gateway.prepayment.mass_limits import Limits
-from gateway.prepayment.regimes import CONTRACT_PREPAY, STATUTORY, Regimes, Rules
-from gateway.prepayment.relay import Times
-from gateway.stop_switch import Pin
+from gateway.switching.stop_switch import Pin
 from protocols.model import Profile
 from protocols.relay import ControlRelay
 

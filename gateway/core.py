@@ -32,9 +32,9 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
-from gateway.intake import Intake
 from gateway.letters import LOOK_S, Letters, Local
 from gateway.livestate import State
+from gateway.metering.intake import Intake
 from gateway.north.commands import Judge
 from gateway.north.signatures import Signer
 from gateway.orders import Orders
@@ -47,8 +47,8 @@ from gateway.timekeeping import Timekeeper
 from gateway.uplink import SOFTWARE, LinkDoor, Uplink, lane_states
 
 if TYPE_CHECKING:
-    from gateway.prepaid import Prepaid
-    from gateway.switching import SwitchingRoom
+    from gateway.money.prepaid import Prepaid
+    from gateway.switching.room import SwitchingRoom
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
@@ -152,7 +152,7 @@ class Core:
         """Open the rooms of money, where balances are kept here."""
         if self._config.prepayment is None:
             return None
-        from gateway.prepaid import Prepaid  # noqa: PLC0415 - some MB that others do not need
+        from gateway.money.prepaid import Prepaid  # noqa: PLC0415 - some MB that others do not need
 
         database, recorder, wall = self._database, self._recorder, self._clock.now
         money = Prepaid(
@@ -167,7 +167,7 @@ class Core:
         """Open the rooms of switching, where relays are switched from here."""
         if self._config.switching is None or self._prepaid is None:
             return None
-        from gateway.switching import SwitchingRoom, World  # noqa: PLC0415 - likewise
+        from gateway.switching.room import SwitchingRoom, World  # noqa: PLC0415 - likewise
 
         room = SwitchingRoom(
             self._config.switching,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from gateway.prepayment.relay import Effect, Relay, Times, from_json, step, tick, to_json
-from gateway.prepayment.relay_table import Do, Signal, State
+from gateway.disconnection.relay import Effect, Relay, Times, from_json, step, tick, to_json
+from gateway.disconnection.relay_table import Do, Signal, State
 
 TIMES = Times()
 HOUR = 3600.0

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 from gateway.acquisition.days import end_of
 from gateway.clock import ClockState
 from gateway.config import load
+from gateway.money.prepaid import Prepaid
 from gateway.north import contract
 from gateway.orders import Outcome
-from gateway.prepaid import Prepaid
 from gateway.prepayment.ledger import Ledger
 from gateway.recorder import Recorder
 from gateway.store.database import Database, open_store

@@ -10,10 +10,10 @@ from gateway.acquisition.polling import Polling
 from gateway.clock import ClockState
 from gateway.config import load
 from gateway.events import Arrived
+from gateway.money.prepaid import Prepaid
 from gateway.north.commands import Judge
 from gateway.north.delivery import Delivery, DeliverySettings
 from gateway.orders import Orders
-from gateway.prepaid import Prepaid
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands
 from gateway.store.connection import Connection

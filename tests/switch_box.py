@@ -9,12 +9,16 @@ from dataclasses import replace
 from datetime import date
 from typing import Protocol
 
-from gateway.prepayment import case as cases
-from gateway.prepayment import facts as kept_facts
-from gateway.prepayment import friendly, mass_limits
-from gateway.prepayment import relay as relays
-from gateway.prepayment.case import BEFORE_SENT, IN_FLIGHT, Case, Do, Signal, State
-from gateway.prepayment.disconnection import (
+from gateway.disconnection import case as cases
+from gateway.disconnection import facts as kept_facts
+from gateway.disconnection import friendly, mass_limits
+from gateway.disconnection import relay as relays
+from gateway.disconnection.case import BEFORE_SENT, IN_FLIGHT, Case, Do, Signal, State
+from gateway.disconnection.facts import AtMeter, Box, Facts, Money, Purpose
+from gateway.disconnection.friendly import Calendar
+from gateway.disconnection.mass_limits import Limits
+from gateway.disconnection.preflight import Decision, preflight
+from gateway.disconnection.procedure import (
     due_of,
     duties,
     follow,
@@ -24,15 +28,11 @@ from gateway.prepayment.disconnection import (
     verdict,
     why_cancel,
 )
-from gateway.prepayment.facts import AtMeter, Box, Facts, Money, Purpose
-from gateway.prepayment.friendly import Calendar
-from gateway.prepayment.mass_limits import Limits
-from gateway.prepayment.preflight import Decision, preflight
-from gateway.prepayment.regimes import Regimes
-from gateway.prepayment.relay import Relay, Times
-from gateway.prepayment.relay_table import Do as AtRelay
-from gateway.prepayment.relay_table import Signal as Told
-from gateway.prepayment.relay_table import State as Stands
+from gateway.disconnection.regimes import Regimes
+from gateway.disconnection.relay import Relay, Times
+from gateway.disconnection.relay_table import Do as AtRelay
+from gateway.disconnection.relay_table import Signal as Told
+from gateway.disconnection.relay_table import State as Stands
 from tests.switch_rows import Out, Rows
 from tests.switch_street import Home, Look
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.prepayment import mass_limits
+from gateway.disconnection import mass_limits
+from gateway.disconnection.friendly import Weather
 from gateway.prepayment.account import Mode
-from gateway.prepayment.friendly import Weather
 from protocols.relay import Action
 from tests.accounts import YUAN
 from tests.switch_box import LIMITS

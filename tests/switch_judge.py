@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gateway.disconnection.facts import Facts, from_json, to_json
+from gateway.disconnection.preflight import Decision, preflight
+from gateway.disconnection.relay_table import Signal as Seen
 from gateway.prepayment.account import Class, Mode, Regime
-from gateway.prepayment.facts import Facts, from_json, to_json
-from gateway.prepayment.preflight import Decision, preflight
-from gateway.prepayment.relay_table import Signal as Seen
 from tests.switch_street import DAY, HOUR, Home, Look, friendly
 
 MINUTE = 60.0

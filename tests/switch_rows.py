@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.prepayment import case as cases
-from gateway.prepayment import mass_limits
-from gateway.prepayment import relay as relays
-from gateway.prepayment.case import Case
-from gateway.prepayment.facts import Purpose
-from gateway.prepayment.relay import Relay
+from gateway.disconnection import case as cases
+from gateway.disconnection import mass_limits
+from gateway.disconnection import relay as relays
+from gateway.disconnection.case import Case
+from gateway.disconnection.facts import Purpose
+from gateway.disconnection.relay import Relay
 from tests.switch_street import Home
 
 

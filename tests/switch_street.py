@@ -9,10 +9,10 @@ from datetime import date, datetime, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
+from gateway.disconnection.facts import Approval, Standing
+from gateway.disconnection.friendly import Calendar, Days, Hours, Weather
+from gateway.disconnection.relay_table import Signal as Seen
 from gateway.prepayment.account import Class, Mode, NoCut, Policy, Regime
-from gateway.prepayment.facts import Approval, Standing
-from gateway.prepayment.friendly import Calendar, Days, Hours, Weather
-from gateway.prepayment.relay_table import Signal as Seen
 from protocols.relay import Action
 from simulators.relay import SimRelay
 from simulators.relay_scenarios import Behaviour, behaviour

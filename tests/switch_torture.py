@@ -12,13 +12,13 @@ from datetime import date, datetime
 from heapq import heappop, heappush
 from random import Random
 
-from gateway.prepayment import mass_limits
+from gateway.disconnection import mass_limits
+from gateway.disconnection.case import Do, Signal
+from gateway.disconnection.facts import Approval
+from gateway.disconnection.friendly import Calendar
+from gateway.disconnection.relay_table import Do as AtRelay
+from gateway.disconnection.relay_table import Signal as Told
 from gateway.prepayment.account import NoCut
-from gateway.prepayment.case import Do, Signal
-from gateway.prepayment.facts import Approval
-from gateway.prepayment.friendly import Calendar
-from gateway.prepayment.relay_table import Do as AtRelay
-from gateway.prepayment.relay_table import Signal as Told
 from protocols.relay import Action
 from tests.accounts import YUAN
 from tests.switch_box import Gateway

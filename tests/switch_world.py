@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.acquisition.acts import Transmit
+from gateway.disconnection.case import State
+from gateway.disconnection.relay_table import State as At
 from gateway.events import Arrived
 from gateway.keys import key_table
 from gateway.north.contract import instant
 from gateway.north.signatures import Signer
-from gateway.prepayment.case import State
-from gateway.prepayment.relay_table import State as At
 from gateway.store.switching import Switching
 from protocols.dlt645 import Frame, find_frame
 from protocols.dlt645_refusals import RELAY

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from gateway.disconnection.facts import Approval, AtMeter, Box, Due, Facts, Money, Purpose, Standing
 from gateway.prepayment.account import Class, Mode, Regime
-from gateway.prepayment.facts import Approval, AtMeter, Box, Due, Facts, Money, Purpose, Standing
 from tests.accounts import YUAN
 
 NOW = 1_791_518_400.0

@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.approval_desk import ApprovalDesk, Site
-from gateway.calendars import stored_calendar
 from gateway.clock import ClockState
+from gateway.disconnection.friendly import protected
+from gateway.disconnection.votes import Action, Step
 from gateway.north.approvals import DAY_S, Subject
 from gateway.north.contract import instant
 from gateway.north.contract_switching import ProtectRemove, SwitchingOrder
 from gateway.north.signatures import Signer
 from gateway.orders import Outcome
-from gateway.prepayment.friendly import protected
-from gateway.prepayment.votes import Action, Step
-from gateway.stop_switch import StopSwitch
 from gateway.store.database import Database, open_store
+from gateway.switching.approval_desk import ApprovalDesk, Site
+from gateway.switching.calendars import stored_calendar
+from gateway.switching.stop_switch import StopSwitch
 from tests.money_rig import Money
 from tests.switching_orders import (
     ASKER,

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.disconnection.facts import Approval
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.votes import Action, Step, Vote
 from gateway.north.approvals import (
     APPROVAL_S,
     DAY_S,
@@ -23,9 +26,6 @@ from gateway.north.approvals import (
 )
 from gateway.north.contract import instant
 from gateway.north.signatures import Role, Signer
-from gateway.prepayment.facts import Approval
-from gateway.prepayment.preflight import preflight
-from gateway.prepayment.votes import Action, Step, Vote
 from tests.accounts import YUAN
 from tests.keyring import known, ring
 from tests.switching import FACTS, NOW, but

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from gateway.disconnection.case import State
 from gateway.north.commands import PROMPT, ROLES
 from gateway.north.contract import Command, Events, Message, SwitchingOrder, encode
 from gateway.north.contract_supply import (
@@ -17,7 +18,6 @@ from gateway.north.contract_supply import (
 )
 from gateway.north.contract_switching import keeps_supply
 from gateway.north.strict import canonical
-from gateway.prepayment.case import State
 from tests.switching_orders import BY_NAME, GOOD, WINDOWS, ask
 
 AT = "2026-07-01T00:15:02.125Z"

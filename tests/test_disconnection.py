@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.account import Class, Mode, NoCut, Regime
-from gateway.prepayment.case import (
+from gateway.disconnection.case import (
     BEFORE_SENT,
     ROWS,
     SENT,
@@ -22,8 +21,10 @@ from gateway.prepayment.case import (
     from_json,
     to_json,
 )
-from gateway.prepayment.diagrams import page
-from gateway.prepayment.disconnection import (
+from gateway.disconnection.diagrams import page
+from gateway.disconnection.facts import Money, Standing
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.procedure import (
     due_of,
     duties,
     follow,
@@ -32,9 +33,8 @@ from gateway.prepayment.disconnection import (
     verdict,
     why_cancel,
 )
-from gateway.prepayment.facts import Money, Standing
-from gateway.prepayment.preflight import preflight
-from gateway.prepayment.regimes import Regimes
+from gateway.disconnection.regimes import Regimes
+from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from tests.accounts import POLICY, YUAN
 from tests.switching import DAY, FACTS, HOUR, NOW, but
 

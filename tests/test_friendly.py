@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.friendly import (
+from gateway.disconnection.friendly import (
     Calendar,
     CalendarError,
     Days,

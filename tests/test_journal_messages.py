@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.journal_messages import (
+from gateway.money.journal_messages import (
     amount_text,
     digest_message,
     journal_message,

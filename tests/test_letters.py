@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.journal_messages import digest_message, journal_message
 from gateway.letters import AGAIN_S, PATIENCE_S, Local
+from gateway.money.journal_messages import digest_message, journal_message
 from gateway.north import contract
 from gateway.north.commands import digest
 from gateway.north.strict import ContractError

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.mass_limits import (
+from gateway.disconnection.mass_limits import (
     LatchError,
     Limits,
     LimitsTextError,

@@ -7,7 +7,7 @@ from gateway.acquisition.health import Health
 from gateway.config import load
 from gateway.events import Fault, Job, Outcome, PortChanged, Priority
 from gateway.livestate import LineState
-from gateway.overview import USE_OVER_S, Overview
+from gateway.metering.overview import USE_OVER_S, Overview
 from protocols import dlt645
 from protocols.base import Quality, Stray, Value
 from tests.rooms import done, good, missed, refusal, write_config

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.account import Class, Mode, NoCut, Regime
-from gateway.prepayment.facts import (
+from gateway.disconnection.facts import (
     Facts,
     FactsTextError,
     Margins,
@@ -17,7 +16,8 @@ from gateway.prepayment.facts import (
     from_json,
     to_json,
 )
-from gateway.prepayment.preflight import CHECKS, Decision, preflight
+from gateway.disconnection.preflight import CHECKS, Decision, preflight
+from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from tests.accounts import YUAN, account
 from tests.switching import APPROVAL, DAY, FACTS, HOUR, NOW, but, ordered
 

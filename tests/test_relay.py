@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.relay import (
+from gateway.disconnection.relay import (
     PAUSES_S,
     TRIES_MAX,
     Effect,
@@ -17,7 +17,7 @@ from gateway.prepayment.relay import (
     tick,
     to_json,
 )
-from gateway.prepayment.relay_table import (
+from gateway.disconnection.relay_table import (
     ENTRY,
     MOVES,
     RESTORING,

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.relay import lateness
-from gateway.prepayment.relay_table import RESTORING, Signal, State
+from gateway.disconnection.relay import lateness
+from gateway.disconnection.relay_table import RESTORING, Signal, State
 from tests.meter_bench import FAULTS, TIMES, Bench
 from tests.switching import HOUR
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import MeterConfig, load
-from gateway.relay_sending import (
+from gateway.switching.relay_sending import (
     NotSentError,
     Permit,
     Sending,

@@ -10,14 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.prepayment.account import Class, Mode, NoCut, Regime
-from gateway.prepayment.account_rules import AccountError, change
-from gateway.prepayment.case import BEFORE_SENT, SENT, Case, Signal, State
-from gateway.prepayment.case import Do as CaseDo
-from gateway.prepayment.disconnection import follow, step, tick, verdict, why_cancel
-from gateway.prepayment.facts import Facts, Purpose, from_json, to_json
-from gateway.prepayment.friendly import Calendar, Hours, protected_within
-from gateway.prepayment.mass_limits import (
+from gateway.disconnection.case import BEFORE_SENT, SENT, Case, Signal, State
+from gateway.disconnection.case import Do as CaseDo
+from gateway.disconnection.facts import Facts, Purpose, from_json, to_json
+from gateway.disconnection.friendly import Calendar, Hours, protected_within
+from gateway.disconnection.mass_limits import (
     LatchError,
     Limits,
     Load,
@@ -32,19 +29,22 @@ from gateway.prepayment.mass_limits import (
     started,
     withdrawn,
 )
-from gateway.prepayment.mass_limits import State as Mass
-from gateway.prepayment.mass_limits import from_json as mass_from_json
-from gateway.prepayment.mass_limits import to_json as mass_to_json
-from gateway.prepayment.preflight import preflight
-from gateway.prepayment.regimes import Regimes
-from gateway.prepayment.relay import Relay, Times, lateness
-from gateway.prepayment.relay import from_json as relay_from_json
-from gateway.prepayment.relay import step as switch
-from gateway.prepayment.relay import tick as relay_tick
-from gateway.prepayment.relay import to_json as relay_to_json
-from gateway.prepayment.relay_table import Do
-from gateway.prepayment.relay_table import Signal as At
-from gateway.prepayment.relay_table import State as Stands
+from gateway.disconnection.mass_limits import State as Mass
+from gateway.disconnection.mass_limits import from_json as mass_from_json
+from gateway.disconnection.mass_limits import to_json as mass_to_json
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.procedure import follow, step, tick, verdict, why_cancel
+from gateway.disconnection.regimes import Regimes
+from gateway.disconnection.relay import Relay, Times, lateness
+from gateway.disconnection.relay import from_json as relay_from_json
+from gateway.disconnection.relay import step as switch
+from gateway.disconnection.relay import tick as relay_tick
+from gateway.disconnection.relay import to_json as relay_to_json
+from gateway.disconnection.relay_table import Do
+from gateway.disconnection.relay_table import Signal as At
+from gateway.disconnection.relay_table import State as Stands
+from gateway.prepayment.account import Class, Mode, NoCut, Regime
+from gateway.prepayment.account_rules import AccountError, change
 from tests.accounts import POLICY, YUAN, account, site
 from tests.switching import APPROVAL, DAY, FACTS, HOUR, NOW, but, ordered
 

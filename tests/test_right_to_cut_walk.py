@@ -8,18 +8,18 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.disconnection.case import Case, Do, Effect, Signal, State
+from gateway.disconnection.case import from_json as case_from_json
+from gateway.disconnection.case import to_json as case_to_json
+from gateway.disconnection.facts import Facts
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.procedure import due_of, duties, result, step, tick, verdict, why_cancel
+from gateway.disconnection.regimes import Regimes
+from gateway.disconnection.relay import Effect as Order
+from gateway.disconnection.relay_table import Do as AtRelay
+from gateway.disconnection.relay_table import Signal as Told
+from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Class, NoCut, Regime
-from gateway.prepayment.case import Case, Do, Effect, Signal, State
-from gateway.prepayment.case import from_json as case_from_json
-from gateway.prepayment.case import to_json as case_to_json
-from gateway.prepayment.disconnection import due_of, duties, result, step, tick, verdict, why_cancel
-from gateway.prepayment.facts import Facts
-from gateway.prepayment.preflight import preflight
-from gateway.prepayment.regimes import Regimes
-from gateway.prepayment.relay import Effect as Order
-from gateway.prepayment.relay_table import Do as AtRelay
-from gateway.prepayment.relay_table import Signal as Told
-from gateway.prepayment.relay_table import State as Stands
 from tests.accounts import POLICY, YUAN
 from tests.meter_bench import FAULTS, Bench
 from tests.switching import APPROVAL, DAY, FACTS, HOUR, NOW

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prepayment.shedding import Order, OrderError, Row, Turn, next_cut, next_restore
+from gateway.disconnection.shedding import Order, OrderError, Row, Turn, next_cut, next_restore
 
 TODAY = date(2026, 8, 1)
 

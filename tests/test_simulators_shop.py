@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gateway.journal_messages import journal_message
+from gateway.money.journal_messages import journal_message
 from gateway.north.commands import Judge, Valid
 from gateway.north.contract import encode
 from gateway.north.contract_orders import TopUp, TopUpReverse

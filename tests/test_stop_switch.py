@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.stop_switch import Pin, StopSwitch
+from gateway.switching.stop_switch import Pin, StopSwitch
 
 
 def switch(directory: Path, pin: Pin | None = None, ordered: str = "") -> StopSwitch:

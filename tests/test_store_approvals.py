@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.prepayment.votes import Action, Step, Vote
+from gateway.disconnection.votes import Action, Step, Vote
 from gateway.store.approvals import ApprovalReader, Approvals
 from gateway.store.database import Database, ReadOnly, open_store
 from gateway.store.precautions import PrecautionReader, Precautions, Served, Stop

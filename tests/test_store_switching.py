@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.disconnection.case import Case, State
+from gateway.disconnection.facts import Purpose
+from gateway.disconnection.mass_limits import State as Mass
+from gateway.disconnection.relay import Relay
+from gateway.disconnection.relay_table import State as At
 from gateway.prepayment.account import Class, Regime
-from gateway.prepayment.case import Case, State
-from gateway.prepayment.facts import Purpose
-from gateway.prepayment.mass_limits import State as Mass
-from gateway.prepayment.relay import Relay
-from gateway.prepayment.relay_table import State as At
 from gateway.store.database import Database, open_store
 from gateway.store.switching import (
     Decided,

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.disconnection.facts import Approval
 from gateway.prepayment.account import Class, Mode, NoCut, Regime
-from gateway.prepayment.facts import Approval
 from tests.accounts import YUAN
 from tests.switch_judge import WrongError
 from tests.switch_street import BEGIN, DAY, HOUR, Look, friendly

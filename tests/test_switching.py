@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from gateway.disconnection.case import State
+from gateway.disconnection.facts import from_json
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.relay_table import State as At
 from gateway.north.contract import unix_s
-from gateway.prepayment.case import State
-from gateway.prepayment.facts import from_json
-from gateway.prepayment.preflight import preflight
-from gateway.prepayment.relay_table import State as At
 from protocols.dlt645_relay import parse
 from tests.switch_world import HOUR, SwitchWorld
 from tests.world import World

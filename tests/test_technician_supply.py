@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.config import load
+from gateway.disconnection import case, facts, relay, relay_table
+from gateway.disconnection.votes import Vote
 from gateway.keys import write_private
 from gateway.north.approvals import vote_of
 from gateway.north.commands import Judge, Valid
 from gateway.north.signatures import Signer
-from gateway.prepayment import case, facts, relay, relay_table
 from gateway.prepayment.account import Class, Regime
-from gateway.prepayment.votes import Vote
 from gateway.store.accounts import Accounts
 from gateway.store.approvals import Approvals
 from gateway.store.database import Database, open_store

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from gateway.acquisition.freeze import Answer
 from gateway.events import Fault
 from gateway.events import Outcome as Heard
-from gateway.inspection import Plan
+from gateway.money.inspection import Plan
+from gateway.money.time_tables import TimeTables
 from gateway.orders import Outcome
 from gateway.prepayment.rerate import stand
 from gateway.prepayment.validity import Flag
 from gateway.store.journal import JournalReader
 from gateway.technician.cli import main
-from gateway.time_tables import TimeTables
 from protocols.base import Reply
 from protocols.exchanges import Exchange
 from simulators.dlt645_memory import Memory
@@ -94,7 +94,7 @@ class Rated(Money):
         )
 
     def compare(self) -> None:
-        """Ask whoever is due, as gateway/inspection.py does."""
+        """Ask whoever is due, as gateway/money/inspection.py does."""
         for asset in self.tables.due(self.wall):
             meter = next(one for one in self.config.meters if one.asset == asset)
             plan: Plan | None = self.tables.begin(meter)

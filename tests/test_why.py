@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.disconnection.case import Case, State
+from gateway.disconnection.friendly import Calendar, Hours
+from gateway.disconnection.preflight import CHECKS as TABLE
+from gateway.disconnection.regimes import Regimes
+from gateway.disconnection.relay_table import State as RelayState
+from gateway.disconnection.why import Setting, missing_e4, why
+from gateway.disconnection.why_words import CHECKS, SENTENCES, STATES
 from gateway.prepayment.account import Class, Regime
-from gateway.prepayment.case import Case, State
-from gateway.prepayment.friendly import Calendar, Hours
-from gateway.prepayment.preflight import CHECKS as TABLE
-from gateway.prepayment.regimes import Regimes
-from gateway.prepayment.relay_table import State as RelayState
-from gateway.prepayment.why import Setting, missing_e4, why
-from gateway.prepayment.why_words import CHECKS, SENTENCES, STATES
 from tests.accounts import POLICY, YUAN
 from tests.switching import DAY, FACTS, HOUR, NOW, but
 

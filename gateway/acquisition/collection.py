@@ -5,10 +5,11 @@ for its clock; what is missing of earlier days is asked for in the background, n
 back as the meter keeps it.  What failed is tried again after a growing pause, all day.  A day that
 is stored, or that the meter says it does not have, is never asked for again.
 
-Hands out ``Ask``s and is told what came of them; gateway/collector.py makes jobs of them and judges
-the replies.  Reads no clock, owns no row.
+Hands out ``Ask``s and is told what came of them; gateway/metering/collector.py makes jobs of them
+and judges the replies.  Reads no clock, owns no row.
 
-Not here: meters that make none (gateway/midnight.py), the 15-minute grid (gateway/grid.py).
+Not here: meters that make none (gateway/metering/midnight.py), the 15-minute grid
+(gateway/metering/grid.py).
 """
 
 import heapq

@@ -4,8 +4,8 @@ The newest day first, because somebody waits for it, and within a day the oldest
 ask is one short exchange, so nothing on the line waits long for it; the meters of a line take
 turns.  What failed is tried again after a growing pause, all day.
 
-Hands out ``CurveAsk``s and is told what came of them; gateway/grid.py makes jobs of them and judges
-the replies.  Reads no clock, owns no row.
+Hands out ``CurveAsk``s and is told what came of them; gateway/metering/grid.py makes jobs of them
+and judges the replies.  Reads no clock, owns no row.
 """
 
 from collections.abc import Callable, Iterable, Iterator

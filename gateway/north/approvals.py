@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
+from gateway.disconnection.facts import Approval
+from gateway.disconnection.votes import Action, Step, Vote
 from gateway.north.commands import key_of
 from gateway.north.contract import Command, unix_s
 from gateway.north.contract_switching import (
@@ -29,9 +31,7 @@ from gateway.north.contract_switching import (
     ShedLoad,
 )
 from gateway.north.signatures import Keys, Role, Why
-from gateway.prepayment.facts import Approval
 from gateway.prepayment.money import parse_yuan
-from gateway.prepayment.votes import Action, Step, Vote
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S

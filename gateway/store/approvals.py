@@ -7,7 +7,7 @@ What a vote is worth is judged each time anew: gateway/north/approvals.py.
 import json
 from typing import Any
 
-from gateway.prepayment.votes import Action, Step, Vote
+from gateway.disconnection.votes import Action, Step, Vote
 from gateway.store.connection import Connection
 from gateway.store.database import Database
 

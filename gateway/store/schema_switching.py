@@ -10,7 +10,7 @@ SWITCHING = (
     """
     create table relay (
         meter     text    primary key,     -- asset number
-        state     text    not null,        -- gateway/prepayment/relay_table.py: State
+        state     text    not null,        -- gateway/disconnection/relay_table.py: State
         wanted    text    not null check (wanted in ('open', 'closed')),
         confirmed integer not null check (confirmed in (0, 1)),
         since     real    not null,        -- Unix time
@@ -18,7 +18,7 @@ SWITCHING = (
         purpose   text    not null,        -- arrears, shedding, order
         command   text    not null,        -- the order that waits for it; empty: none
         operation integer,                 -- the last one
-        body      text    not null         -- JSON: gateway/prepayment/relay.py
+        body      text    not null         -- JSON: gateway/disconnection/relay.py
     ) strict, without rowid
     """,
     "create index relay_not_closed on relay (state) where state <> 'closed'",
@@ -26,19 +26,19 @@ SWITCHING = (
     """
     create table disconnection (
         account     text    primary key,
-        state       text    not null,      -- gateway/prepayment/case.py: State
+        state       text    not null,      -- gateway/disconnection/case.py: State
         since       real    not null,      -- Unix time
         command     text    not null,      -- the order that waits for it; empty: none
         limit_e4    integer not null,      -- the limit it was judged by last, 1/10,000 yuan
         worsened_at real,                  -- Unix time when the limit was lowered last
-        body        text    not null       -- JSON: gateway/prepayment/case.py
+        body        text    not null       -- JSON: gateway/disconnection/case.py
     ) strict, without rowid
     """,
     # The limits on many cuts at once.
     """
     create table mass_limit (
         area text primary key,
-        body text not null                 -- JSON: gateway/prepayment/mass_limits.py
+        body text not null                 -- JSON: gateway/disconnection/mass_limits.py
     ) strict, without rowid
     """,
     # Orders under way: a trip, protected supply (保电), a load shedding.
@@ -61,7 +61,7 @@ SWITCHING = (
         dry     integer not null check (dry in (0, 1)),
         failed  text    not null,          -- JSON: [[code, rule, text], ...]
         journal integer not null,          -- the last transaction it knew
-        facts   text    not null           -- JSON: gateway/prepayment/facts.py
+        facts   text    not null           -- JSON: gateway/disconnection/facts.py
     ) strict
     """,
     "create index decision_account on decision (account, number)",

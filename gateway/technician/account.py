@@ -16,7 +16,7 @@ import click
 from tabulate import tabulate
 
 from gateway.config import Config
-from gateway.journal_messages import kwh, statement_message
+from gateway.money.journal_messages import kwh, statement_message
 from gateway.north.contract_money import Statement
 from gateway.north.contract_orders import StatementOf
 from gateway.prepayment.account import Account, Mode, Policy, to_json

@@ -11,22 +11,22 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
-from gateway.calendars import stored_calendar
 from gateway.clock import SystemClock
 from gateway.config import Config
+from gateway.disconnection.case import State
+from gateway.disconnection.friendly import protected
+from gateway.disconnection.regimes import Regimes
+from gateway.disconnection.votes import Action, Step, Vote
+from gateway.disconnection.why import Setting
+from gateway.disconnection.why import why as explain
 from gateway.north.contract import instant
 from gateway.prepayment.account import Account
-from gateway.prepayment.case import State
-from gateway.prepayment.friendly import protected
 from gateway.prepayment.money import yuan
-from gateway.prepayment.regimes import Regimes
-from gateway.prepayment.votes import Action, Step, Vote
-from gateway.prepayment.why import Setting
-from gateway.prepayment.why import why as explain
 from gateway.store.accounts import AccountReader
 from gateway.store.approvals import ApprovalReader
 from gateway.store.connection import Connection
 from gateway.store.precautions import PrecautionReader
+from gateway.switching.calendars import stored_calendar
 from gateway.technician import supply
 from gateway.technician.account_orders import Sender, order
 from gateway.technician.check import load_config

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
-from gateway.prepayment.relay import Relay
+from gateway.disconnection.relay import Relay
 from gateway.technician import supply
 from gateway.technician.account_orders import Sender, order
 from gateway.technician.cli import config_option

@@ -12,7 +12,7 @@ and where a table is missing the answer is None: not available.
 
 from dataclasses import dataclass
 
-from gateway.prepayment import case, facts, relay
+from gateway.disconnection import case, facts, relay
 from gateway.store.connection import Connection
 
 

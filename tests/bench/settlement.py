@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from gateway.acquisition.days import end_of
-from gateway.prepaid import NIGHT_DAYS
+from gateway.money.prepaid import NIGHT_DAYS
 from gateway.store.readings import Freeze
 from tests.bench.figures import BenchError, Figure
 from tests.money_rig import START, TOTAL, ZONE, Money

@@ -1,0 +1,206 @@
+"""Disconnections (停电) as rows: what balance, time, proofs and approvals do to the cases.
+
+    posted(...)     the books or the account changed: in the same transaction
+    look(...)       what the time, a proof or an approval has brought
+
+Each step is stored, and what the head-end is to do goes up with it.  What a case waits for is
+looked up in the rows each time, so a restart changes nothing and nothing is asked for twice.
+
+Used by the core alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from gateway.disconnection import mass_limits
+from gateway.disconnection.case import Cancel, Case, Signal, State
+from gateway.disconnection.facts import Money, Purpose, Standing
+from gateway.disconnection.friendly import protected_within
+from gateway.disconnection.preflight import preflight
+from gateway.disconnection.procedure import tick, why_cancel
+from gateway.disconnection.relay_table import State as Stands
+from gateway.prepayment.account import Account, NoCut
+from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
+from gateway.switching.clearance import subject_of
+from gateway.switching.evidence import meter_of
+
+STEPS_MAX = 10
+"""A case takes no more steps at once; its table has no circle that time alone could walk."""
+AHEAD_S = 1800
+"""A last call is made when the cut is at most so much later than it could be."""
+
+STILL_TO_COME = frozenset(("meter_number", "relay", "last_call", "expired", "calendar"))
+"""Checks that fail before a last call and may pass after it; the calendar is asked for later."""
+
+log = structlog.get_logger()
+
+
+class Cutting:
+    """The cases of all accounts."""
+
+    def __init__(self, steps: CaseSteps, draw: Callable[[], float]) -> None:
+        """``draw`` is a source of [0, 1), for the random part of a cut's delay (R24)."""
+        self._steps = steps
+        self._rooms = steps.rooms
+        self._settings = steps.settings
+        self._draw = draw
+
+    def posted(self, account: Account, wall: float) -> None:
+        """The books or the account changed; in the same transaction.
+
+        After it the relay that somebody has paid for is wanted closed (R17, R32), and a protection
+        holds (R09).
+        """
+        if now := self._steps.moment(account, wall):
+            self._judge_books(now)
+
+    def look(self, number: str, wall: float) -> None:
+        """Take every step that the rows allow now; in a transaction."""
+        now = self._steps.of(number, wall)
+        if now is None:
+            return
+        self._judge_books(now)
+        for _ in range(STEPS_MAX):
+            signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
+            if signal is Signal.LEAD_OVER:
+                if not self._schedule(now):
+                    return
+            elif signal is None:
+                if not self._approved(now):
+                    return
+            else:
+                if signal is Signal.DUE:
+                    self._steps.mass(mass_limits.fell_due, wall)
+                self._steps.step(now, signal)
+
+    def under_way(self) -> list[Case]:
+        """The cases that are not merely watched."""
+        return [kept.case for kept in self._rooms.store.cases_under_way()]
+
+    def cancel(self, number: str, reason: Cancel, wall: float, command: str = "") -> bool:
+        """Cancel a case by order; in a transaction.  False if there is nothing to cancel."""
+        now = self._steps.of(number, wall)
+        if now is None or now.case.state is State.WATCH:
+            return False
+        self._steps.step(now, Signal.CANCEL, reason=reason.value, command=command)
+        return True
+
+    def request(self, number: str, by: str, command: str, wall: float) -> bool:
+        """A person asks for the disconnection, and the rules go on as ever; in a transaction.
+
+        False for an account with nothing to switch.
+        """
+        now = self._steps.of(number, wall)
+        if now is None:
+            return False
+        case = replace(now.case, requested_by=by)
+        self._rooms.store.set_case(replace(now.kept, case=case, command=command))
+        return True
+
+    # --- what the books say -----------------------------------------------------------------------
+
+    def _judge_books(self, now: Moment) -> None:
+        """Cancel what the books do not allow any more; note what they ask for."""
+        money = self._steps.evidence.money(now.account, now.policy, now.kept)
+        reason = self._why_cancel(now, money)
+        if reason:
+            self._steps.step(now, Signal.CANCEL, reason=reason.value)
+        if reason is Cancel.WRONG_CUT:
+            self._tell_wrong(now)
+        beyond = money.balance_e4 <= money.beyond_e4
+        if now.case.state is State.WARNED and now.case.owed_since is not None and not beyond:
+            self._steps.step(now, Signal.CANCEL, reason=Cancel.PAID.value)
+        alert_e4 = now.policy.alert_1_e4
+        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.WARNED)))
+        if now.case.state is State.WATCH and self._why_cancel(warned, money):
+            return  # it would be cancelled at once
+        if beyond:
+            if now.case.owed_since is None:
+                self._steps.step(now, Signal.BEYOND)
+        elif money.balance_e4 <= alert_e4:
+            self._steps.step(now, Signal.LOW)
+        elif money.balance_e4 > alert_e4 + now.policy.hysteresis_e4:
+            self._steps.step(now, Signal.RECOVERED)
+
+    def _why_cancel(self, now: Moment, money: Money) -> Cancel | None:
+        reason = why_cancel(
+            now.case,
+            Standing.of(now.account),
+            money,
+            now.policy,
+            meter=meter_of(now.account, self._steps.meters),
+            no_cut=self._no_cut(now),
+        )
+        if reason or now.case.state not in (*IN_FLIGHT, State.OPEN):
+            return reason
+        # R37: the past was corrected after the cut, and there was no reason for it.
+        corrected_at = self._rooms.books.journal.corrected_at(now.case.account)
+        wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
+        return Cancel.WRONG_CUT if wrong else None
+
+    def _no_cut(self, now: Moment) -> NoCut | None:
+        """The veto that holds today."""
+        veto, today = now.account.no_cut, self._rooms.books.day_of(now.wall)
+        return veto if veto and (veto.until is None or veto.until >= today) else None
+
+    def _tell_wrong(self, now: Moment) -> None:
+        kept = self._steps.relays.get(now.case.meter)
+        log.error("a wrong cut", account=now.account.number, meter=kept.relay.meter)
+        self._steps.herald.relay(
+            kept, "wrong_cut", now.wall, now.account, cause=Cancel.CORRECTION.value
+        )
+
+    # --- what time and persons bring ------------------------------------------------------------
+
+    def _proven(self, now: Moment) -> Signal | None:
+        """What was delivered since the last step."""
+        case, proofs = now.case, self._rooms.clearance.proofs(now.case.account, now.case.round)
+        if case.state is State.WARNED and case.dunned_at is None and proofs.dunned_at:
+            return Signal.DUNNED
+        notice_at, written_at = proofs.notice_at, case.notice_written_at
+        if case.state is State.DUE and notice_at and written_at and notice_at >= written_at:
+            return Signal.NOTICE
+        called_at = proofs.last_call_at or 0.0
+        if case.state is State.SCHEDULED and case.last_call_at is None:
+            return Signal.LAST_CALL if called_at >= case.asked_at else None
+        return None
+
+    def _approved(self, now: Moment) -> bool:
+        """Go on if enough persons agree by now."""
+        subject = subject_of(now.account, Purpose.ARREARS, "", now.case.requested_by)
+        if now.case.state is not State.NOTICE_SERVED:
+            return False
+        if not self._rooms.clearance.approvals(subject, now.wall):
+            return False
+        facts = self._steps.facts(now)
+        if any(one.code == "approval" for one in preflight(facts).failed):
+            return False
+        ends = sorted((one.expires for one in facts.due.approved), reverse=True)
+        self._steps.step(now, Signal.APPROVED, until=ends[max(1, facts.due.approvals) - 1])
+        return True
+
+    def _schedule(self, now: Moment) -> bool:
+        """Give a cut its turn, and have the last call made: only for a cut that can follow."""
+        case, settings = now.case, self._settings
+        rules = settings.regimes.find(case.regime, case.class_)
+        position = self._steps.relays.get(case.meter).relay.state
+        if rules is None or position is not Stands.CLOSED or self._rooms.clearance.stopped():
+            return False
+        mass, accounts = self._rooms.store.mass(), self._steps.evidence.accounts()
+        draw, earliest = self._draw(), now.wall + rules.last_call_s
+        turn = mass_limits.slot(mass, settings.limits, accounts, earliest, draw)
+        lead_s = settings.margins.restore_lead_s
+        late = turn > earliest + rules.delay_s + AHEAD_S
+        if late or protected_within(turn, lead_s, self._rooms.clearance.calendar()):
+            return False
+        failed = {one.code for one in preflight(self._steps.facts(now)).failed}
+        if failed - STILL_TO_COME:
+            return False
+        self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)
+        at = now.case.trip_at
+        self._steps.mass(
+            lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, at, wall), now.wall
+        )
+        return True

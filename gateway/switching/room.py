@@ -1,0 +1,310 @@
+"""Switching (停送电) as the core sees it: all its rooms put together.
+
+``posted`` is told of every account whose books changed, in the same transaction: so who has paid is
+wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for;
+``done`` takes the jobs back.
+
+The stop switch is asked with every judgement, and every half a second while a trip is on its way:
+once it is on, no frame of a trip is made any more (R25).
+
+Used by the core alone.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from gateway.acquisition.found import Found
+from gateway.acquisition.polling import Polling
+from gateway.clock import ClockState
+from gateway.config import Config
+from gateway.config_switching import Switching as Settings
+from gateway.disconnection import mass_limits
+from gateway.disconnection.case import State
+from gateway.disconnection.facts import Purpose
+from gateway.disconnection.mass_limits import LatchError, Load
+from gateway.events import Job, JobDone
+from gateway.money.prepaid import Prepaid
+from gateway.north import contract
+from gateway.north.contract_supply import StopTurned
+from gateway.orders import Outcome
+from gateway.prepayment.account import Account
+from gateway.recorder import Recorder
+from gateway.store.database import Database
+from gateway.store.rulings import Rulings
+from gateway.store.switching import KeptRelay, Switching
+from gateway.switching.approval_desk import ApprovalDesk, Site
+from gateway.switching.case_steps import CaseSteps
+from gateway.switching.clearance import Clearance
+from gateway.switching.cutting import Cutting
+from gateway.switching.evidence import Evidence, Rooms
+from gateway.switching.herald import Herald
+from gateway.switching.judging import Judging
+from gateway.switching.relay_look import Look
+from gateway.switching.relay_work import RelayWork
+from gateway.switching.relays import Relays
+from gateway.switching.stop_switch import StopSwitch
+from gateway.switching.supply_orders import Answer, SupplyOrders
+from gateway.uplink import Reach
+from protocols.base import Quality, Value
+
+TICK_S = 0.5
+CASES_S = 10.0
+"""How often cases and orders are looked at for what time and persons have brought."""
+CURRENTS = ("current_l1", "current_l2", "current_l3")
+VOLTAGES = ("voltage_l1n", "voltage_l2n", "voltage_l3n")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What switching needs of the rest of the gateway."""
+
+    config: Config
+    database: Database
+    recorder: Recorder
+    prepaid: Prepaid
+    polling: Polling
+    submit: Callable[[str, Job], None]
+    state: Callable[[], ClockState]
+    """What our clock is worth."""
+    wall: Callable[[], float]
+    reach: Callable[[], Reach]
+    waiting: Callable[[], int]
+    """How many messages of the head-end wait to be acted on."""
+    draw: Callable[[], float]
+    """A source of [0, 1)."""
+    answer: Answer
+
+
+class SwitchingRoom:
+    """The relays and disconnections of one gateway."""
+
+    def __init__(self, settings: Settings, world: World) -> None:
+        self._settings = settings
+        self._world = world
+        self._recorder = world.recorder
+        self._store = Switching(world.database)
+        self._begun = False
+        self._was = Reach(up=True, since=0.0)
+        self._trusted = False
+        self._cases_at = 0.0
+        self._looking: set[str] = set()
+        """Accounts whose look waits for the next commit."""
+        self._area: tuple[float, Load] | None = None
+        """Unix time and what the area meter said then."""
+        self._open_rooms()
+
+    def _open_rooms(self) -> None:
+        world, settings = self._world, self._settings
+        prepaid, database, config = world.prepaid, world.database, world.config
+        zone = ZoneInfo(config.gateway.timezone)
+        desk = ApprovalDesk(
+            database,
+            Site(
+                keys=config.keys,
+                zone=zone,
+                state=world.state,
+                is_account=lambda number: prepaid.accounts.current(number) is not None,
+                unprotect=prepaid.desk.unprotect,
+                latch=self,
+            ),
+        )
+        switch = StopSwitch(config.store_directory, settings.stop_pin, desk.stop_orders)
+        self.clearance = Clearance(desk, switch, zone, dry_run=settings.dry_run)
+        rooms = Rooms(
+            books=prepaid.books,
+            accounts=prepaid.accounts,
+            settlement=prepaid.settlement,
+            rulings=Rulings(database),
+            store=self._store,
+            recorder=world.recorder,
+            clearance=self.clearance,
+            state=world.state,
+            reach=world.reach,
+            waiting=world.waiting,
+            sound=lambda: prepaid.sound,
+            replayed=lambda: self._begun and prepaid.looked,
+        )
+        meters = {meter.asset: meter for meter in config.meters}
+        herald = Herald(world.recorder)
+        self.relays = Relays(meters, settings, self._store, prepaid.accounts, herald)
+        evidence = Evidence(meters, settings, rooms)
+        steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald)
+        self.cutting = Cutting(steps, world.draw)
+        self.judging = Judging(steps)
+        self.work = RelayWork(
+            self.relays,
+            self._store,
+            world.polling,
+            world.recorder,
+            world.submit,
+            lambda: world.reach().up,
+        )
+        self._orders = SupplyOrders(
+            steps, self.cutting, self.judging, self.work, desk, world.answer
+        )
+        self._evidence = evidence
+        self.work.recheck = self._recheck
+        self.relays.listeners.came_to = self._came_to
+        self.relays.listeners.load = self._load
+        prepaid.books.watcher = self.posted
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def execute(self, command: contract.Command, by: str, wall: float, *, at_box: bool) -> Outcome:
+        """Take an order about supply on, in the transaction that remembers it."""
+        self._cases_at = 0.0
+        return self._orders.execute(command, by, wall, at_box=at_box)
+
+    def works_on(self, command: str) -> bool:
+        """Whether the order with this id goes on after a restart."""
+        return self._orders.works_on(command)
+
+    def release(self, by: frozenset[str], *, key_at_box: bool) -> str:
+        """Release the latch (闭锁) if these persons may; else why not.  In a transaction."""
+        try:
+            state = mass_limits.release(self._store.mass(), by, key_at_box=key_at_box)
+        except LatchError as error:
+            return str(error)
+        self._store.set_mass(state)
+        self._recorder.event("cuts_released", detail=", ".join(sorted(by)) or "at the box")
+        return ""
+
+    # --- what the others bring --------------------------------------------------------------------
+
+    def posted(self, account: Account) -> None:
+        """The books or the account changed; in the same transaction."""
+        self.cutting.posted(account, self._world.wall())
+
+    def polled(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
+        """Values were polled."""
+        good = {name: one for name, one in values.items() if one.quality is Quality.GOOD}
+        if "relay_state" in good:
+            self.work.polled(meter, tripped=good["relay_state"].amount == "tripped")
+        if meter == self._settings.area_meter and self._settings.transformer_a:
+            self._note_load(good, wall)
+
+    def asked(self, event: JobDone) -> bool:
+        """Whether this job was ours: then ``done`` takes it."""
+        return self.work.asked(event)
+
+    def done(self, event: JobDone, found: list[Found], now: float, wall: float) -> None:
+        """One of our jobs is over."""
+        self.work.done(event, found, now, wall)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def tick(self, now: float, wall: float) -> float:
+        """Do what is due; returns the monotonic time of the next tick."""
+        if not self._begun and not self._begin(now, wall):
+            return now + TICK_S
+        self._look_at_switch()
+        self._look_at_clock(now, wall)
+        if now >= self._cases_at:
+            self._cases_at = now + CASES_S
+            self._look_at_cases()
+            self._orders.tick(now, wall)
+        for case in self.cutting.under_way():
+            if case.state is State.PREFLIGHT:
+                self._examine(case.account, case.meter, now)
+        return min(self.work.tick(now, wall), self._cases_at)
+
+    def _begin(self, now: float, wall: float) -> bool:
+        self._was = self._world.reach()
+        self._begun = self.work.act(now, partial(self.relays.start, wall))
+        return self._begun
+
+    def _look_at_switch(self) -> None:
+        reason = self.clearance.turned()
+        if reason is None:
+            return
+        log.warning("stop switch", on=bool(reason), reason=reason)
+        if reason:
+            self.work.withdraw_all(f"the stop switch is on: {reason}"[:200])
+        at, clock = self._recorder.stamp()
+        fact = StopTurned(at=at, clock=clock, on=bool(reason), reason=reason[:500])
+        self._recorder.later(partial(self._recorder.fact, fact))
+
+    def _look_at_clock(self, now: float, wall: float) -> None:
+        """R23: a quiet time begins when the time is known, and after a long time offline."""
+        trusted = self._world.state() is ClockState.TRUSTED
+        if trusted and not self._trusted:
+            change = partial(mass_limits.started, self._store.mass(), wall)
+            if not self.work.act(now, lambda: self._store.set_mass(change())):
+                return
+        self._trusted = trusted
+        reach, was = self._world.reach(), self._was
+        if reach.up and not was.up:
+            offline_s = max(0.0, reach.since - was.since)
+            limits = self._settings.limits
+            after = mass_limits.reconnected(self._store.mass(), limits, offline_s, wall)
+            if not self.work.act(now, partial(self._store.set_mass, after)):
+                return
+        self._was = reach
+
+    def _look_at_cases(self) -> None:
+        for case in self.cutting.under_way():
+            if case.account not in self._looking:
+                self._looking.add(case.account)
+                self._recorder.later(partial(self._look, case.account))
+
+    def _look(self, account: str) -> None:
+        self._looking.discard(account)
+        self.cutting.look(account, self._world.wall())
+
+    # --- judgements -------------------------------------------------------------------------------
+
+    def _examine(self, account: str, meter: str, now: float) -> None:
+        if meter in self.relays.meters:
+            self.work.examine(meter, partial(self._judge, account), now)
+
+    def _judge(self, account: str, found: Look, now: float, wall: float) -> None:
+        """A fresh look has come: the last balance check stands in the commit that says sent."""
+        sent: list[KeptRelay] = []
+
+        def judge() -> None:
+            self.cutting.look(account, wall)
+            kept = self.judging.arrears(account, found, wall)
+            sent.extend([kept] if kept else [])
+
+        if self.work.act(now, judge) and sent:
+            self.work.send_trip(sent[0], found, now, wall)
+
+    def _recheck(self, kept: KeptRelay, now: float, wall: float) -> None:
+        if kept.purpose is Purpose.ARREARS and kept.account:
+            self._examine(kept.account, kept.relay.meter, now)
+        else:
+            self._orders.recheck(kept, now, wall)
+
+    def _came_to(self, kept: KeptRelay, wall: float) -> None:
+        self.judging.came_to(kept, wall)
+        self._orders.came_to(kept, wall)
+
+    # --- the area's load --------------------------------------------------------------------------
+
+    def _note_load(self, good: Mapping[str, Value], wall: float) -> None:
+        currents = [_steps(good[name], 1) for name in CURRENTS if name in good]
+        voltages = [_steps(good[name], 1000) for name in VOLTAGES if name in good]
+        if currents and voltages:
+            percent = 100 * max(currents) // self._settings.transformer_a
+            load = Load(age_s=0.0, current_percent=percent, voltage_mv=min(voltages))
+            self._area = wall, load
+
+    def _load(self, wall: float) -> Load | None:
+        if self._area is None:
+            return None
+        at, load = self._area
+        return Load(
+            age_s=wall - at, current_percent=load.current_percent, voltage_mv=load.voltage_mv
+        )
+
+
+def _steps(value: Value, per_unit: int) -> int:
+    """A number in whole steps of 1/``per_unit`` of its unit."""
+    amount = value.amount if isinstance(value.amount, int) else 0
+    return amount * per_unit // int(10**value.decimals)
