@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
-from gateway.config_switching import Switching, read_switching
 from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
@@ -30,6 +29,10 @@ from gateway.keys import load_keys
 from gateway.north.signatures import NO_KEYS, Keys
 from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
+
+if TYPE_CHECKING:
+    from gateway.config_prepayment import Prepayment
+    from gateway.config_switching import Switching
 
 __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "StoreTable", "load"]
 
@@ -90,9 +93,9 @@ class Config:
     """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
     keys: Keys = NO_KEYS
     """Whose signatures count."""
-    prepayment: Prepayment | None = None
+    prepayment: "Prepayment | None" = None
     """All about money; None: no balance is kept here."""
-    switching: Switching | None = None
+    switching: "Switching | None" = None
     """All about relays; None: none is switched from here."""
 
     @property
@@ -129,8 +132,7 @@ def load(path: Path) -> Config:
     mqtt = reader.table(MqttTable, data, "mqtt")
     key_file = reader.table(KeysTable, data, "keys")
     keys, key_bytes = _keys(reader, key_file.file if key_file else "")
-    prepayment = read_prepayment(reader, data)
-    switching = read_switching(reader, data)
+    prepayment, switching = _parts(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -165,6 +167,20 @@ def load(path: Path) -> Config:
         prepayment,
         switching if prepayment else None,
     )
+
+
+def _parts(reader: Reader, data: dict[str, object]) -> "tuple[Prepayment | None, Switching | None]":
+    """What is said of money and of switching; each is loaded only where something is said."""
+    prepayment, switching = None, None
+    if not data.keys().isdisjoint(("prepayment", "policy", "voucher_key")):
+        from gateway.config_prepayment import read_prepayment  # noqa: PLC0415 - some MB
+
+        prepayment = read_prepayment(reader, data)
+    if "switching" in data:
+        from gateway.config_switching import read_switching  # noqa: PLC0415 - likewise
+
+        switching = read_switching(reader, data)
+    return prepayment, switching
 
 
 def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:

@@ -119,12 +119,10 @@ class Switching:
 
 
 def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
-    """The table about switching; None where there is none, or where it is switched off.
+    """The table about switching, which is there; None where it is switched off.
 
     Notes every problem with the reader.
     """
-    if "switching" not in data:
-        return None
     table = reader.table(SwitchingTable, data, "switching")
     if "prepayment" not in data:
         reader.say("[switching]", "nothing is prepaid; add the table [prepayment]")

@@ -27,6 +27,7 @@ from gateway.disconnection.relay_table import Signal, State
 from gateway.north import contract
 from gateway.north import contract_switching as orders
 from gateway.north.commands import key_of
+from gateway.north.parts import command_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.approval_desk import ApprovalDesk, Given
@@ -187,7 +188,7 @@ class SupplyOrders:
     def tick(self, now: float, wall: float) -> None:
         """Go on with every order under way."""
         for underway in self._store.orders():
-            command = contract.Command.model_validate_json(underway.command, strict=True)
+            command = command_of().model_validate_json(underway.command, strict=True)
             order = command.command
             match order:
                 case orders.RelayTrip() if not underway.progress:
@@ -204,7 +205,7 @@ class SupplyOrders:
             stop = partial(self._relays.signal, kept.relay.meter, Signal.WANT_CLOSED, wall)
             self._work.act(now, stop)
             return
-        command = contract.Command.model_validate_json(underway.command, strict=True)
+        command = command_of().model_validate_json(underway.command, strict=True)
         if isinstance(command.command, orders.ShedLoad):
             self._walk.recheck(kept, command, now)
         else:
