@@ -6,6 +6,9 @@
 Each step is stored, and what the head-end is to do goes up with it.  What a case waits for is
 looked up in the rows each time, so a restart changes nothing and nothing is asked for twice.
 
+By a clock that nobody trusts a case goes no step further: what is counted from its steps (days
+overdue, notice, last call) would be worth nothing (R10, R15).  It is cancelled by any clock.
+
 Used by the core alone.
 """
 
@@ -14,6 +17,7 @@ from dataclasses import replace
 
 import structlog
 
+from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
@@ -22,6 +26,7 @@ from gateway.disconnection.preflight import preflight
 from gateway.disconnection.procedure import tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
+from gateway.store.precautions import What
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.evidence import meter_of
@@ -62,6 +67,8 @@ class Cutting:
         if now is None:
             return
         self._judge_books(now)
+        if not self._trusted():
+            return
         for _ in range(STEPS_MAX):
             signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
             if signal is Signal.LEAD_OVER:
@@ -112,6 +119,8 @@ class Cutting:
         beyond = money.balance_e4 <= money.beyond_e4
         if now.case.state is State.WARNED and now.case.owed_since is not None and not beyond:
             self._steps.step(now, Signal.CANCEL, reason=Cancel.PAID.value)
+        if not self._trusted():
+            return
         alert_e4 = now.policy.alert_1_e4
         warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.WARNED)))
         if now.case.state is State.WATCH and self._why_cancel(warned, money):
@@ -140,6 +149,9 @@ class Cutting:
         wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
         return Cancel.WRONG_CUT if wrong else None
 
+    def _trusted(self) -> bool:
+        return self._rooms.state() is ClockState.TRUSTED
+
     def _no_cut(self, now: Moment) -> NoCut | None:
         """The veto that holds today."""
         veto, today = now.account.no_cut, self._rooms.books.day_of(now.wall)
@@ -156,15 +168,18 @@ class Cutting:
 
     def _proven(self, now: Moment) -> Signal | None:
         """What was delivered since the last step."""
-        case, proofs = now.case, self._rooms.clearance.proofs(now.case.account, now.case.round)
-        if case.state is State.WARNED and case.dunned_at is None and proofs.dunned_at:
-            return Signal.DUNNED
-        notice_at, written_at = proofs.notice_at, case.notice_written_at
-        if case.state is State.DUE and notice_at and written_at and notice_at >= written_at:
-            return Signal.NOTICE
-        called_at = proofs.last_call_at or 0.0
+        case = now.case
+
+        def proven(what: What, since: float) -> bool:
+            proof = self._rooms.clearance.proven_at(case.account, case.round, what, since)
+            return proof is not None
+
+        if case.state is State.WARNED and case.dunned_at is None:
+            return Signal.DUNNED if proven("dunning", case.since) else None
+        if case.state is State.DUE and case.notice_written_at is not None:
+            return Signal.NOTICE if proven("notice", case.notice_written_at) else None
         if case.state is State.SCHEDULED and case.last_call_at is None:
-            return Signal.LAST_CALL if called_at >= case.asked_at else None
+            return Signal.LAST_CALL if proven("last_call", case.asked_at) else None
         return None
 
     def _approved(self, now: Moment) -> bool:

@@ -10,7 +10,7 @@ once it is on, no frame of a trip is made any more (R25).
 Used by the core alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -209,9 +209,10 @@ class SwitchingRoom:
             self._cases_at = now + CASES_S
             self._look_at_cases()
             self._orders.tick(now, wall)
-        for case in self.cutting.under_way():
-            if case.state is State.PREFLIGHT:
-                self._examine(case.account, case.meter, now)
+        if self._trusted:
+            for case in self.cutting.under_way():
+                if case.state is State.PREFLIGHT:
+                    self._examine(case.account, case.meter, now)
         return min(self.work.tick(now, wall), self._cases_at)
 
     def _begin(self, now: float, wall: float) -> bool:
@@ -237,6 +238,8 @@ class SwitchingRoom:
             change = partial(mass_limits.started, self._store.mass(), wall)
             if not self.work.act(now, lambda: self._store.set_mass(change())):
                 return
+            # What was posted by the old clock asked for no step.
+            self._look_at(self._world.prepaid.accounts.all())
         self._trusted = trusted
         reach, was = self._world.reach(), self._was
         if reach.up and not was.up:
@@ -248,10 +251,13 @@ class SwitchingRoom:
         self._was = reach
 
     def _look_at_cases(self) -> None:
-        for case in self.cutting.under_way():
-            if case.account not in self._looking:
-                self._looking.add(case.account)
-                self._recorder.later(partial(self._look, case.account))
+        self._look_at(case.account for case in self.cutting.under_way())
+
+    def _look_at(self, accounts: Iterable[str]) -> None:
+        for account in accounts:
+            if account not in self._looking:
+                self._looking.add(account)
+                self._recorder.later(partial(self._look, account))
 
     def _look(self, account: str) -> None:
         self._looking.discard(account)
