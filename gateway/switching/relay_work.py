@@ -81,6 +81,8 @@ class _Work:
     exchanges: tuple[Exchange, ...] = ()
     judge: Judge | None = None
     """Who asked for the look; None: the relay's own procedure."""
+    state: State | None = None
+    """Where the relay stood when the procedure's own look began."""
     sending: Sending | None = None
     operation: int | None = None
     then: Then | None = None
@@ -226,10 +228,11 @@ class RelayWork:
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
         exchanges = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
-        restoring = judge is None and self._relays.get(meter).relay.state in RESTORING
+        state = self._relays.get(meter).relay.state
+        restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
         line, job = self._polling.ask(meter, exchanges, priority, now + LOOK_WITHIN_S)
-        self._begin(line, job, _Work(meter, what, exchanges, judge))
+        self._begin(line, job, _Work(meter, what, exchanges, judge, state))
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -257,7 +260,8 @@ class RelayWork:
             work.judge(seen_now, now, wall)
         elif work.what is What.CLOCK:
             self._send_close(work.meter, seen_now, now, wall)
-        else:
+        elif self._relays.get(work.meter).relay.state is work.state:
+            # What was seen before the procedure's last step says nothing of that.
             self._looked(work.meter, seen_now, now, wall)
 
     def _looked(self, meter: str, found: Look, now: float, wall: float) -> None:
