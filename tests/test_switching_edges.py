@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from gateway.acquisition.acts import Transmit
+from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
+from gateway.prepayment.ledger import Ledger
 from gateway.switching.relay_look import What
+from protocols.dlt645 import find_frame
+from protocols.dlt645_refusals import RELAY
 from tests.switch_world import HOUR, SwitchWorld
 from tests.world import World
 
@@ -44,3 +49,48 @@ def test_a_look_that_fails_after_the_payment_is_not_the_restores_reply(make: Mak
     assert world.told() == ["trip", "allow_close"]
     [(number, _), _] = world.store.operations("M0")
     assert [one.what for one in world.store.steps(number)] == ["sent", "state", "state"]
+
+
+def lose_the_first_command(world: SwitchWorld) -> list[bytes]:
+    """The first control frame from now on never arrives; it is put into the list."""
+    [wire] = world.wires.values()
+    transmit, lost = wire._transmit, list[bytes]()
+
+    def lossy(act: Transmit) -> None:
+        frame, _ = find_frame(act.data)
+        if frame and frame.control == RELAY and not lost:
+            lost.append(act.data)
+        else:
+            transmit(act)
+
+    wire._transmit = lossy  # type: ignore[method-assign]
+    return lost
+
+
+def test_r21_a_trip_that_is_judged_twice_has_one_place_in_the_limits(make: Make) -> None:
+    world = make(switching="cuts_per_10_minutes = 1\ncuts_per_hour = 1")
+    lost = lose_the_first_command(world)
+    world.to_cut()
+    assert len(lost) == 1
+    assert world.told() == ["trip"]
+    assert [one.allowed for one in world.store.decisions("1001")] == [True, True]
+    assert len(world.store.mass().cut) == 1
+    assert world.relay_state() is At.OPEN
+
+
+@pytest.mark.parametrize(
+    "protected", [{"no_cut": {"reason": "oxygen"}}, {"mode": "prepay_agreement"}]
+)
+def test_who_cannot_be_cut_gets_no_notice_that_is_taken_back_at_once(
+    make: Make, protected: dict[str, Any]
+) -> None:
+    world = make()
+    world.run(180)
+    world.open(**protected)
+    world.run(5)
+    world.agree()
+    world.run(2 * HOUR)
+    assert world.core._prepaid is not None
+    assert world.core._prepaid.journal.balances("1001")[Ledger.PREPAID] < 0
+    assert world.events("disconnection") == []
+    assert world.case_state() in (None, State.WATCH)

@@ -19,6 +19,7 @@ from gateway.disconnection.case import Case
 from gateway.disconnection.facts import AtMeter, Box, Due, Facts, Money, Purpose, Standing
 from gateway.disconnection.procedure import due_of
 from gateway.disconnection.relay import Relay
+from gateway.disconnection.relay_table import State
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
 from gateway.prepayment import rerate
@@ -127,7 +128,7 @@ class Evidence:
             money=self._known(account, self.money(account, policy, kept), wall, today),
             due=self._due(account, kept.case, wall, order),
             meter=self._at_meter(relay, found, wall),
-            box=self._box(wall),
+            box=self._box(wall, relay),
             margins=self._settings.margins,
             today=today,
         )
@@ -199,8 +200,11 @@ class Evidence:
             operations=relay.operations,
         )
 
-    def _box(self, wall: float) -> Box:
+    def _box(self, wall: float, relay: Relay) -> Box:
         rooms, settings = self._rooms, self._settings
+        mass = rooms.store.mass()
+        if relay.state is State.TRIP_WANTED:
+            mass = mass_limits.unsent(mass, relay.sent_at)
         calendar = rooms.clearance.calendar()
         lead_s = settings.margins.restore_lead_s
         accounts = self.accounts()
@@ -211,7 +215,7 @@ class Evidence:
             clock_trusted=rooms.state() is ClockState.TRUSTED,
             protected=friendly.protected_within(wall, lead_s, calendar),
             calendar=calendar.version if calendar else "",
-            mass=mass_limits.refuse(rooms.store.mass(), settings.limits, accounts, wall),
+            mass=mass_limits.refuse(mass, settings.limits, accounts, wall),
             drained=drained,
             stopped=bool(rooms.clearance.stopped()),
             journal_sound=rooms.sound(),
