@@ -54,7 +54,7 @@ SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
 HOUSEKEEPING_S = 60.0
 POLL, COLLECT, GRID, LETTERS, MONEY = "poll", "collect", "grid", "letters", "money"
-SWITCH = "switch"
+STOP, SWITCH = "stop", "switch"
 FLUSH, HOUSEKEEPING, SEND, SHOW = "flush", "housekeeping", "send", "show"
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
@@ -108,6 +108,7 @@ class Core:
         self._switching = self._begin_to_switch(random)
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
+            STOP: self._look_at_stop,
             SWITCH: self._switch,
             POLL: self._poll,
             COLLECT: self._intake.collector.tick,
@@ -230,6 +231,13 @@ class Core:
             self._submit(line, job)
         return self._intake.polling.next_due(now, wall)
 
+    def _look_at_stop(self, now: float, _wall: float) -> float:
+        if self._switching is None:
+            return math.inf
+        if self._switching.look_at_stop():
+            self._due[FLUSH] = now
+        return now + LOOK_S
+
     def _switch(self, now: float, wall: float) -> float:
         if self._switching is None:
             return math.inf
@@ -241,7 +249,7 @@ class Core:
             return math.inf
         trusted = self._time.state is ClockState.TRUSTED
         if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
-            self._due[SEND] = self._due[SWITCH] = now
+            self._due[SEND] = self._due[STOP] = self._due[SWITCH] = now
         return now + LOOK_S
 
     def _keep_house(self, now: float, wall: float) -> float:
@@ -308,7 +316,7 @@ class Core:
             self._due[FLUSH] = now
             return
         self._uplink.acknowledge(event)
-        self._due[SEND] = self._due[SWITCH] = now
+        self._due[SEND] = self._due[STOP] = self._due[SWITCH] = now
 
     # --- the store and ourselves ----------------------------------------------------------------
 

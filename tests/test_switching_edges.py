@@ -94,3 +94,50 @@ def test_who_cannot_be_cut_gets_no_notice_that_is_taken_back_at_once(
     assert world.core._prepaid.journal.balances("1001")[Ledger.PREPAID] < 0
     assert world.events("disconnection") == []
     assert world.case_state() in (None, State.WATCH)
+
+
+def turn(world: SwitchWorld, how: str) -> None:
+    """Turn the stop switch on."""
+    if how == "order":
+        world.order("stop", reason="storm")
+    elif how == "file":
+        (world.config.store_directory / "stop").touch()
+    else:
+        world.config.path.with_name("level").write_text("0\n")
+
+
+def with_a_line(tmp_path: Path) -> str:
+    (tmp_path / "level").write_text("1\n")
+    return f'stop_line = "{tmp_path}/level"'
+
+
+@pytest.mark.parametrize("how", ["file", "line", "order"])
+def test_r25_an_idle_gateway_says_within_a_second_that_it_stops(
+    make: Make, tmp_path: Path, how: str
+) -> None:
+    world = make(switching=with_a_line(tmp_path), count=1)
+    world.run(303.3)
+    assert world.events("stop_switch") == []
+    turn(world, how)
+    World.run(world, 1.0)
+    assert [one["on"] for one in world.events("stop_switch")] == [True]
+
+
+@pytest.mark.parametrize("how", ["file", "line"])
+def test_r25_a_trip_that_waits_for_the_line_is_not_sent(
+    make: Make, tmp_path: Path, how: str
+) -> None:
+    world = make(switching=with_a_line(tmp_path))
+    world.to_debt()
+    world.until(lambda: world.case_state() is State.SCHEDULED, 4 * HOUR)
+    kept = world.store.case("1001")
+    assert kept is not None
+    world.until(lambda: world.clock.now() > kept.case.trip_at - 10, HOUR)
+    world.hurry_polls()
+    world.quickly(lambda: world.relay_state() is At.TRIP_SENT, 300)
+    assert world.frames() == [], "another exchange is under way"
+    turn(world, how)
+    world.run(60)
+    assert "trip" not in world.told()
+    assert world.supplied()
+    assert world.case_state() is State.APPROVED

@@ -30,6 +30,7 @@ from gateway.switching.relay_look import Look, What, conducts, look, plan, seen
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
     STEPPED_S,
+    TAKES,
     TRIP_VALID_S,
     Permit,
     Sending,
@@ -121,6 +122,8 @@ class RelayWork:
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
         """Has a trip judged anew whose reply was lost; then monotonic and Unix time."""
+        self.stopped: Callable[[], str] = lambda: ""
+        """Why no supply may be taken just now; any thread may ask."""
         relays.listeners.due = self._due
         relays.listeners.withdraw = self.withdraw
 
@@ -144,9 +147,10 @@ class RelayWork:
             work.sending.permit.withdrawn = why
 
     def withdraw_all(self, why: str) -> None:
-        """The same for every trip under way."""
-        for meter in self._busy:
-            self.withdraw(meter, why)
+        """The same for all that takes supply."""
+        for work in self._busy.values():
+            if work.sending and work.sending.action in TAKES:
+                work.sending.permit.withdrawn = why
 
     # --- what the rows ask for --------------------------------------------------------------------
 
@@ -326,11 +330,11 @@ class RelayWork:
         then: Then | None = None,
     ) -> None:
         meter = kept.relay.meter
-        takes = action in (Action.TRIP, Action.PROTECT_OFF)
+        takes = action in TAKES
         sending = Sending(
             self._relays.meters[meter],
             action,
-            Permit(wall),
+            Permit(wall, stopped=self.stopped) if takes else Permit(wall),
             found.meter_time,
             TRIP_VALID_S if takes else VALID_S_MAX,
         )

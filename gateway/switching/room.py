@@ -4,8 +4,8 @@
 wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for;
 ``done`` takes the jobs back.
 
-The stop switch is asked with every judgement, and every half a second while a trip is on its way:
-once it is on, no frame of a trip is made any more (R25).
+The stop switch is asked with every judgement, every half a second, and when the frame of a trip is
+made: once it is on, no such frame is made any more (R25).
 
 Used by the core alone.
 """
@@ -150,6 +150,7 @@ class SwitchingRoom:
         )
         self._evidence = evidence
         self.work.recheck = self._recheck
+        self.work.stopped = switch.at_hand
         self.relays.listeners.came_to = self._came_to
         self.relays.listeners.load = self._load
         prepaid.books.watcher = self.posted
@@ -199,11 +200,23 @@ class SwitchingRoom:
 
     # --- time -------------------------------------------------------------------------------------
 
+    def look_at_stop(self) -> bool:
+        """See whether the stop switch was turned; asked every half a second.  True if it was."""
+        reason = self.clearance.turned()
+        if reason is None:
+            return False
+        log.warning("stop switch", on=bool(reason), reason=reason)
+        if reason:
+            self.work.withdraw_all(f"the stop switch is on: {reason}"[:200])
+        at, clock = self._recorder.stamp()
+        fact = StopTurned(at=at, clock=clock, on=bool(reason), reason=reason[:500])
+        self._recorder.later(partial(self._recorder.fact, fact))
+        return True
+
     def tick(self, now: float, wall: float) -> float:
         """Do what is due; returns the monotonic time of the next tick."""
         if not self._begun and not self._begin(now, wall):
             return now + TICK_S
-        self._look_at_switch()
         self._look_at_clock(now, wall)
         if now >= self._cases_at:
             self._cases_at = now + CASES_S
@@ -219,17 +232,6 @@ class SwitchingRoom:
         self._was = self._world.reach()
         self._begun = self.work.act(now, partial(self.relays.start, wall))
         return self._begun
-
-    def _look_at_switch(self) -> None:
-        reason = self.clearance.turned()
-        if reason is None:
-            return
-        log.warning("stop switch", on=bool(reason), reason=reason)
-        if reason:
-            self.work.withdraw_all(f"the stop switch is on: {reason}"[:200])
-        at, clock = self._recorder.stamp()
-        fact = StopTurned(at=at, clock=clock, on=bool(reason), reason=reason[:500])
-        self._recorder.later(partial(self._recorder.fact, fact))
 
     def _look_at_clock(self, now: float, wall: float) -> None:
         """R23: a quiet time begins when the time is known, and after a long time offline."""
