@@ -78,6 +78,14 @@ class Clearance:
             None,
         )
 
+    def request_over(self, request: str, wall: float) -> str:
+        """Why a request for a cut does not stand any more; empty: it does."""
+        votes = self._desk.votes
+        vote = votes.vote(request)
+        if vote is None or vote.expires <= wall:
+            return "the request has run out"
+        return votes.ended(request)
+
     def unprotected_at(self, account: str) -> float | None:
         """When a protection was taken away last, Unix time."""
         return self._desk.votes.unprotected_at(account)

@@ -19,7 +19,7 @@ import structlog
 
 from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
-from gateway.disconnection.case import Cancel, Case, Signal, State
+from gateway.disconnection.case import BEFORE_SENT, Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
 from gateway.disconnection.friendly import protected_within
 from gateway.disconnection.preflight import preflight
@@ -69,6 +69,7 @@ class Cutting:
         self._judge_books(now)
         if not self._trusted():
             return
+        self._drop_request(now)
         for _ in range(STEPS_MAX):
             signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
             if signal is Signal.LEAD_OVER:
@@ -94,17 +95,26 @@ class Cutting:
         self._steps.step(now, Signal.CANCEL, reason=reason.value, command=command)
         return True
 
-    def request(self, number: str, by: str, command: str, wall: float) -> bool:
+    def problem(self, number: str, wall: float) -> str:
+        """Why nothing can be asked for; empty: it can, or there is no such account."""
+        account = self._rooms.accounts.current(number)
+        now = self._steps.moment(account, wall)
+        if account is None or now is None:
+            return "" if account is None else f"account {number} has no relay to switch"
+        if now.case.state is State.WATCH:
+            return f"account {number} cannot be cut: {self._why_watched(now)}"
+        if now.case.state not in BEFORE_SENT:
+            return f"account {number} is {now.case.state} already"
+        return f"account {number}: {now.kept.command} asked for it" if now.kept.command else ""
+
+    def request(self, number: str, by: str, command: str, wall: float) -> None:
         """A person asks for the disconnection, and the rules go on as ever; in a transaction.
 
-        False for an account with nothing to switch.
+        Only where there is no ``problem``.  The steps of the case answer the command.
         """
-        now = self._steps.of(number, wall)
-        if now is None:
-            return False
-        case = replace(now.case, requested_by=by)
-        self._rooms.store.set_case(replace(now.kept, case=case, command=command))
-        return True
+        if now := self._steps.of(number, wall):
+            case = replace(now.case, requested_by=by)
+            self._rooms.store.set_case(replace(now.kept, case=case, command=command))
 
     # --- what the books say -----------------------------------------------------------------------
 
@@ -148,6 +158,24 @@ class Cutting:
         corrected_at = self._rooms.books.journal.corrected_at(now.case.account)
         wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
         return Cancel.WRONG_CUT if wrong else None
+
+    def _why_watched(self, now: Moment) -> str:
+        money = self._steps.evidence.money(now.account, now.policy, now.kept)
+        if self._settings.regimes.find(now.case.regime, now.case.class_) is None:
+            return "no rules allow it"
+        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.DUE)))
+        reason = self._why_cancel(warned, money)
+        return reason.value if reason else "nothing is due"
+
+    def _drop_request(self, now: Moment) -> None:
+        """A request that was taken back or has run out is answered; the rules go on without it."""
+        command = now.kept.command
+        if not command or now.case.state not in BEFORE_SENT:
+            return
+        if reason := self._rooms.clearance.request_over(command, now.wall):
+            self._steps.answer(command, "failed", now.wall, reason, None)
+            now.kept = replace(now.kept, case=replace(now.case, requested_by=""), command="")
+            self._rooms.store.set_case(now.kept)
 
     def _trusted(self) -> bool:
         return self._rooms.state() is ClockState.TRUSTED

@@ -37,7 +37,7 @@ from gateway.store.database import Database
 from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptRelay, Switching
 from gateway.switching.approval_desk import ApprovalDesk, Site
-from gateway.switching.case_steps import CaseSteps
+from gateway.switching.case_steps import Answer, CaseSteps
 from gateway.switching.clearance import Clearance
 from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Evidence, Rooms
@@ -47,7 +47,7 @@ from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
 from gateway.switching.stop_switch import StopSwitch
-from gateway.switching.supply_orders import Answer, SupplyOrders
+from gateway.switching.supply_orders import SupplyOrders
 from gateway.uplink import Reach
 from protocols.base import Quality, Value
 
@@ -134,7 +134,7 @@ class SwitchingRoom:
         herald = Herald(world.recorder)
         self.relays = Relays(meters, settings, self._store, prepaid.accounts, herald)
         evidence = Evidence(meters, settings, rooms)
-        steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald)
+        steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald, world.answer)
         self.cutting = Cutting(steps, world.draw)
         self.judging = Judging(steps)
         self.work = RelayWork(
@@ -145,9 +145,7 @@ class SwitchingRoom:
             world.submit,
             lambda: world.reach().up,
         )
-        self._orders = SupplyOrders(
-            steps, self.cutting, self.judging, self.work, desk, world.answer
-        )
+        self._orders = SupplyOrders(steps, self.cutting, self.judging, self.work, desk)
         self._evidence = evidence
         self.work.recheck = self._recheck
         self.work.stopped = switch.at_hand
