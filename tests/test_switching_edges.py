@@ -1,6 +1,7 @@
 """Switching where things cross: an old look and a new command, a second judgement, a stop."""
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from gateway.acquisition.acts import Transmit
 from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
 from gateway.prepayment.ledger import Ledger
+from gateway.store.meter_facts import Prepays
 from gateway.switching.relay_look import What
 from protocols.dlt645 import find_frame
 from protocols.dlt645_refusals import RELAY
@@ -141,3 +143,21 @@ def test_r25_a_trip_that_waits_for_the_line_is_not_sent(
     assert "trip" not in world.told()
     assert world.supplied()
     assert world.case_state() is State.APPROVED
+
+
+def test_a_meter_that_turns_out_to_keep_its_own_balance_is_not_cut_by_us_too(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    world.until(lambda: world.case_state() is State.SCHEDULED, 4 * HOUR)
+    prepaid = world.core._prepaid
+    assert prepaid is not None
+    found = Prepays(meter="M0", kind="money", since=date(2026, 1, 1), at=world.clock.now())
+    with world.database.transaction():
+        prepaid.facts.set_prepays(found)
+    prepaid.settlement.facts_changed()
+    world.run(20)
+    assert world.case_state() is State.WATCH
+    told = len(world.events("disconnection"))
+    world.run(4 * HOUR)
+    assert len(world.events("disconnection")) == told
+    assert world.told() == []

@@ -152,6 +152,9 @@ class Cutting:
             meter=meter_of(now.account, self._steps.meters),
             no_cut=self._no_cut(now),
         )
+        if reason is None and now.case.state in BEFORE_SENT:
+            # A meter that keeps its own balance switches by it; its account is not charged here.
+            return Cancel.MODE if self._rooms.settlement.held(now.account) else None
         if reason or now.case.state not in (*IN_FLIGHT, State.OPEN):
             return reason
         # R37: the past was corrected after the cut, and there was no reason for it.

@@ -186,6 +186,7 @@ class Evidence:
         if meter is None:
             return None
         seen = found or Look()
+        prepaying = relay.meter in self._rooms.settlement.prepaying()
         return AtMeter(
             address=meter.address,
             number=meter.number,
@@ -196,7 +197,7 @@ class Evidence:
             closed=seen.status.open is False,
             status_age_s=None if seen.status_at is None else wall - seen.status_at,
             protected_supply=bool(seen.status.protected),
-            prepays_itself=seen.status.prepays not in (None, "none"),
+            prepays_itself=prepaying or seen.status.prepays not in (None, "none"),
             operations=relay.operations,
         )
 
