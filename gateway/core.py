@@ -32,6 +32,7 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
+from gateway.key_watch import KeyWatch
 from gateway.letters import LOOK_S, Letters, Local
 from gateway.livestate import State
 from gateway.metering.intake import Intake
@@ -106,6 +107,7 @@ class Core:
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._prepaid = self._begin_to_charge(local.signer if local else None)
         self._switching = self._begin_to_switch(random)
+        self._key_watch = self._watch_keys()
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
             STOP: self._look_at_stop,
@@ -190,6 +192,11 @@ class Core:
         self._orders.switcher = self._intake.switching = room
         return room
 
+    def _watch_keys(self) -> KeyWatch | None:
+        users = [self._orders.use, *([self._switching.use] if self._switching else [])]
+        path, keys = self._config.key_file, self._config.keys
+        return KeyWatch(path, keys, self._recorder, users) if path else None
+
     # --- what happens ---------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
@@ -254,6 +261,8 @@ class Core:
 
     def _keep_house(self, now: float, wall: float) -> float:
         self._recorder.shed()
+        if self._key_watch:
+            self._key_watch.look()
         # Once a day; by a wrong clock a command of today would look old.
         if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
             self._forget_at = now + DAY_S

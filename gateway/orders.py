@@ -26,6 +26,7 @@ from gateway.north import contract
 from gateway.north.commands import ROLES, Judge, Refusal, Valid
 from gateway.north.commands import digest as digest_of
 from gateway.north.delivery import Delivery
+from gateway.north.signatures import Keys
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands, Known, Result
 from gateway.store.letterbox import Letter
@@ -115,6 +116,10 @@ class Orders:
         """Given by the core where relays are switched."""
         self.settled = 0
         """Messages that a watermark settled since the start."""
+
+    def use(self, keys: Keys) -> None:
+        """From now on these keys count."""
+        self._judge = replace(self._judge, keys=keys)
 
     def begin(self, wall: float) -> None:
         """Close what a former life of the daemon left open: nobody works on it any more."""

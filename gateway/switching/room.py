@@ -114,6 +114,7 @@ class SwitchingRoom:
                 latch=self,
             ),
         )
+        self.use = desk.use
         switch = StopSwitch(config.store_directory, settings.stop_pin, desk.stop_orders)
         self.clearance = Clearance(desk, switch, zone, dry_run=settings.dry_run)
         rooms = Rooms(
