@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.acquisition.acts import Transmit
 from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
 from gateway.prepayment.ledger import Ledger
 from gateway.store.meter_facts import Prepays
 from gateway.switching.relay_look import What
-from protocols.dlt645 import find_frame
-from protocols.dlt645_refusals import RELAY
+from tests.switch_faults import lose_the_first_command
 from tests.switch_world import HOUR, SwitchWorld
 from tests.world import World
 
@@ -51,22 +49,6 @@ def test_a_look_that_fails_after_the_payment_is_not_the_restores_reply(make: Mak
     assert world.told() == ["trip", "allow_close"]
     [(number, _), _] = world.store.operations("M0")
     assert [one.what for one in world.store.steps(number)] == ["sent", "state", "state"]
-
-
-def lose_the_first_command(world: SwitchWorld) -> list[bytes]:
-    """The first control frame from now on never arrives; it is put into the list."""
-    [wire] = world.wires.values()
-    transmit, lost = wire._transmit, list[bytes]()
-
-    def lossy(act: Transmit) -> None:
-        frame, _ = find_frame(act.data)
-        if frame and frame.control == RELAY and not lost:
-            lost.append(act.data)
-        else:
-            transmit(act)
-
-    wire._transmit = lossy  # type: ignore[method-assign]
-    return lost
 
 
 def test_r21_a_trip_that_is_judged_twice_has_one_place_in_the_limits(make: Make) -> None:
