@@ -118,6 +118,8 @@ EventCode = Literal[
     "letterbox_unusable",
     "cuts_latched",
     "cuts_released",
+    "keys_changed",
+    "keys_refused",
 ]
 
 
