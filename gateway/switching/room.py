@@ -43,6 +43,7 @@ from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Evidence, Rooms
 from gateway.switching.herald import Herald
 from gateway.switching.judging import Judging
+from gateway.switching.mass_gate import MassGate
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
@@ -153,6 +154,9 @@ class SwitchingRoom:
         self.relays.listeners.came_to = self._came_to
         self.relays.listeners.load = self._load
         prepaid.books.watcher = self.posted
+        prepaid.gate = MassGate(
+            settings.limits, self._store, config.keys, evidence.accounts, world.state
+        )
 
     # --- orders -----------------------------------------------------------------------------------
 
