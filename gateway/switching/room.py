@@ -41,6 +41,7 @@ from gateway.switching.case_steps import CaseSteps
 from gateway.switching.clearance import Clearance
 from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Evidence, Rooms
+from gateway.switching.figures_report import FiguresReport
 from gateway.switching.herald import Herald
 from gateway.switching.judging import Judging
 from gateway.switching.mass_gate import MassGate
@@ -151,6 +152,9 @@ class SwitchingRoom:
         )
         self._evidence = evidence
         self.work.recheck = self._recheck
+        self._report = FiguresReport(
+            config.gateway.name, settings.times, database, world.recorder, prepaid.books.day_of
+        )
         self.relays.listeners.came_to = self._came_to
         self.relays.listeners.load = self._load
         prepaid.books.watcher = self.posted
@@ -211,6 +215,8 @@ class SwitchingRoom:
         self._look_at_clock(now, wall)
         if now >= self._cases_at:
             self._cases_at = now + CASES_S
+            if self._trusted:
+                self._report.tick(wall)
             self._look_at_cases()
             self._orders.tick(now, wall)
         for case in self.cutting.under_way():
