@@ -1,14 +1,16 @@
 """Switching: how long a cut and a restore take, what is refused and why, and how many are wrong.
 
-Whole streets of 64 homes through sixty days of faults (tests/switch_torture.py).  Their lines are
-drawn, not spoken: a frame waits 0.05 to 3 s for its turn, now and then up to 40 s, and a poll takes
-0.3 to 3 s.  So these are the times of the procedure; those of the wire are in ``urgent``.
+First restores alone, on saturated lines that are spoken (tests/bench/restores.py).  Then whole
+streets of 64 homes through sixty days of faults (tests/switch_torture.py).  Their lines are drawn:
+a frame waits 0.05 to 3 s for its turn, now and then up to 40 s, and a poll takes 0.3 to 3 s.  So
+these are the times of the procedure among faults.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tests.bench.figures import Figure, quantile
+from tests.bench.restores import real, simulated
 from tests.switch_judge import Judge, WrongError
 from tests.switch_torture import torture
 
@@ -17,7 +19,9 @@ RESTORED_S = 15.0
 
 
 def switching(*, quick: bool) -> Iterator[Figure]:
-    """Sixty days, many times over."""
+    """Restores on lines, then sixty days, many times over."""
+    yield from real(quick=quick)
+    yield from simulated(quick=quick)
     seeds = QUICK_SEEDS if quick else SEEDS
     took: dict[str, list[float]] = {"cut": [], "restore": []}
     refused: Counter[str] = Counter()
