@@ -158,7 +158,11 @@ def test_refused_cuts_by_rule_and_wrong_cuts(database: Database) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1, 7, 12, 13])
-def test_what_is_older_does_not_count(database: Database, first: int) -> None:
+@pytest.mark.parametrize("slice_", [1, 3, 500])
+def test_what_is_older_does_not_count(
+    database: Database, monkeypatch: pytest.MonkeyPatch, first: int, slice_: int
+) -> None:
+    monkeypatch.setattr("gateway.store.figures.SLICE", slice_)
     allowed = [n % 3 == 0 for n in range(12)]
     for n, good in enumerate(allowed):
         decided(database, n * DAY, *(() if good else (("R13", "calendar"),)))
@@ -166,3 +170,14 @@ def test_what_is_older_does_not_count(database: Database, first: int) -> None:
     found = figures(database, first * DAY, 99 * DAY, 900)
     assert found.trips == len(allowed[first:11])
     assert sum(count for _, _, count in found.refused) == allowed[first:].count(False)
+
+
+def test_what_was_stamped_before_the_clock_was_known_hides_nothing(database: Database) -> None:
+    decided(database, 50 * DAY, ("R13", "calendar"))
+    decided(database, 5.0, ("R15", "clock"))
+    decided(database, 51 * DAY, ("R13", "calendar"))
+    operation(database, 50 * DAY, "allow_close", state(50 * DAY + 9, "allowed", 7.0))
+    operation(database, 51 * DAY, "allow_close", state(51 * DAY + 9, "allowed", 51 * DAY))
+    found = figures(database, 40 * DAY, 52 * DAY, 900)
+    assert found.refused == (("R13", "calendar", 2),)
+    assert found.restore == Spread(count=1, p50_s=9, p99_s=9, max_s=9)

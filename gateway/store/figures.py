@@ -1,10 +1,9 @@
 """The figures of switching, read from its record (R43): decisions, operations and their steps.
 
-The record only grows, for years, and is in the order of time; so the first row of the last days is
-found by halving, not by looking at all.
-"""
+The record only grows, for years: so it is looked through from its end, as far as the last days go.
 
-from bisect import bisect_left
+What was stamped before the clock was known lies in the past and is in no figure.
+"""
 
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.figures import Figures, Restored, late, spread
@@ -16,6 +15,8 @@ from gateway.store.switching import SwitchingReader
 
 WRONG = "wrong_cut"
 """The step of an operation that says so."""
+SLICE = 500
+"""So many rows are looked at together."""
 
 
 def figures(file: Connection, since: float, now: float, late_s: float) -> Figures:
@@ -23,9 +24,9 @@ def figures(file: Connection, since: float, now: float, late_s: float) -> Figure
 
     Times are Unix seconds.
     """
-    first = _first(file, "operation", since)
-    cuts, cut_s = _cuts(file, first)
-    restored = _restored(file, first)
+    last_days = _first(file, "operation", since), since
+    cuts, cut_s = _cuts(file, *last_days)
+    restored = _restored(file, *last_days)
     waited_s = [
         now - kept.relay.wanted_since
         for kept in SwitchingReader(file).relays_not_closed()
@@ -33,12 +34,16 @@ def figures(file: Connection, since: float, now: float, late_s: float) -> Figure
     ]
     return Figures(
         trips=_count(
-            file, "from operation where number >= ? and action = 'trip' and not dry", first
+            file,
+            "from operation where number >= ? and at >= ? and action = 'trip' and not dry",
+            *last_days,
         ),
         cuts=cuts,
         restores=len(restored),
         wrong_cuts=_count(
-            file, "from operation_step where operation >= ? and what = ?", first, WRONG
+            file,
+            "from operation_step where operation >= ? and at >= ? and what = ?",
+            *(*last_days, WRONG),
         ),
         late_restores=late(restored, waited_s, late_s),
         waiting=len(waited_s),
@@ -48,14 +53,14 @@ def figures(file: Connection, since: float, now: float, late_s: float) -> Figure
     )
 
 
-def _cuts(file: Connection, first: int) -> tuple[int, list[float]]:
+def _cuts(file: Connection, first: int, since: float) -> tuple[int, list[float]]:
     """How many cuts were proven, and how long those for arrears took from zero on."""
     rows = file.rows(
         "select account, purpose, at from (select o.account, o.purpose, min(s.at) as at"
         " from operation o join operation_step s on s.operation = o.number"
-        " where o.number >= ? and o.action = 'trip' and s.what = 'state'"
+        " where o.number >= ? and o.at >= ? and o.action = 'trip' and s.what = 'state'"
         " and json_extract(s.data, '$.state') = 'open' group by o.number)",
-        first,
+        *(first, since),
     )
     zeros = (
         (at, _zero_at(file, account, at))
@@ -80,15 +85,15 @@ def _zero_at(file: Connection, account: str, until: float) -> float | None:
     return found
 
 
-def _restored(file: Connection, first: int) -> list[Restored]:
+def _restored(file: Connection, first: int, since: float) -> list[Restored]:
     """The restores that were proven, each once: by when it was wanted."""
     rows = file.rows(
         "select min(s.at), json_extract(s.data, '$.wanted_since') as wanted, o.purpose"
         " from operation o join operation_step s on s.operation = o.number"
         " where o.number >= ? and o.action in ('close', 'allow_close') and s.what = 'state'"
-        " and json_extract(s.data, '$.state') in ('closed', 'allowed') and wanted is not null"
+        " and json_extract(s.data, '$.state') in ('closed', 'allowed') and wanted >= ?"
         " group by o.meter, wanted",
-        first,
+        *(first, since),
     )
     return [Restored(at - wanted, purpose == Purpose.ARREARS) for at, wanted, purpose in rows]
 
@@ -96,22 +101,23 @@ def _restored(file: Connection, first: int) -> list[Restored]:
 def _refused(file: Connection, since: float) -> tuple[tuple[str, str, int], ...]:
     rows = file.rows(
         "select json_extract(value, '$[1]') as rule, json_extract(value, '$[0]') as code, count(*)"
-        " from decision, json_each(failed) where number >= ? and not allowed and not dry"
-        " group by rule, code order by rule, code",
-        _first(file, "decision", since),
+        " from decision, json_each(failed) where number >= ? and at >= ? and not allowed"
+        " and not dry group by rule, code order by rule, code",
+        *(_first(file, "decision", since), since),
     )
     return tuple((rule, code, count) for rule, code, count in rows)
 
 
 def _first(file: Connection, table: str, since: float) -> int:
-    """Number of the first row of a record that is not older than ``since``."""
-    last = _count(file, f"from {table}")
-
-    def at(number: int) -> float:
-        row = file.row(f"select at from {table} where number = ?", number)  # noqa: S608
-        return row[0] if row else 0.0
-
-    return 1 + bisect_left(range(1, last + 1), since, key=at)
+    """A number before which no row of a record is of the time since ``since``."""
+    before = _count(file, f"from {table}") + 1
+    newest = f"select max(at) from {table} where number >= ? and number < ?"  # noqa: S608
+    while before > 1:
+        row = file.row(newest, before - SLICE, before)
+        if row is None or row[0] < since:
+            break
+        before -= SLICE
+    return before
 
 
 def _count(file: Connection, rest: str, *parameters: object) -> int:

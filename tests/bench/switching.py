@@ -37,17 +37,27 @@ def switching(*, quick: bool) -> Iterator[Figure]:
         refused.update(judge.refused)
         count.update(judge.count)
     events = dict(count)
-    yield _figure("wrong cuts and lost restores", len(wrong), "", 0, {"seeds": seeds, "why": wrong})
+    yield _figure(
+        "wrong cuts and lost restores among faults",
+        len(wrong),
+        "",
+        0,
+        {"seeds": seeds, "why": wrong},
+    )
     said = {"from": "balance at its limit, through notice, approval, calendar", "events": events}
     for share in (0.5, 0.99):
         hours = quantile(took["cut"], share) / 3600
-        yield _figure(f"balance to proven cut, p{share * 100:.0f}", hours, "h", None, said)
+        yield _figure(
+            f"balance to proven cut among faults, p{share * 100:.0f}", hours, "h", None, said
+        )
     said = {"from": "payment or protection, meters at fault included", "events": events}
     for share, aim in ((0.5, RESTORED_S), (0.99, None)):
         restored_s = quantile(took["restore"], share)
-        yield _figure(f"payment to proven supply, p{share * 100:.0f}", restored_s, "s", aim, said)
+        yield _figure(
+            f"payment to proven supply among faults, p{share * 100:.0f}", restored_s, "s", aim, said
+        )
     reasons = dict(refused.most_common())
-    yield _figure("refused cuts", sum(refused.values()), "reasons", None, reasons)
+    yield _figure("refused cuts among faults", sum(refused.values()), "reasons", None, reasons)
 
 
 def judged(seed: int) -> Judge | str:
