@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.disconnection import mass_changes, mass_limits
+from gateway.disconnection import mass_limits
 from gateway.disconnection.friendly import Weather
-from gateway.disconnection.mass_changes import Change, refuse
+from gateway.disconnection.mass_changes import Change, Room, falls, refuse
 from gateway.prepayment.account import Mode
 from protocols.relay import Action
 from tests.accounts import YUAN
@@ -250,7 +250,12 @@ def mistake(world: Torture) -> None:
     """A tariff with its point in the wrong place; now and then two persons confirm it."""
     before = {home.number: home.balance_e4 for home in world.homes}
     after = {number: balance_e4 - 60 * YUAN for number, balance_e4 in before.items()}
-    fallen = mass_changes.fallen(before, after, dict.fromkeys(before, 0))
+    limits_e4 = {home.number: home.policy.limit_e4 for home in world.homes}
+    fallen = frozenset(
+        one
+        for one in before
+        if falls(Room(before[one], limits_e4[one]), Room(after[one], limits_e4[one]))
+    )
     change = Change(content="tariff", key="wang", fallen=fallen)
     waits = refuse(mass_limits.State(), change, LIMITS, len(before), world.now, lambda _: True)
     below = sum(after[one] < 0 <= before[one] for one in before)

@@ -108,6 +108,16 @@ def test_adjustments_are_looked_at_and_money_that_came_or_went_never_is(money: M
     assert [one.fallen for one in gate.asked] == [{"1001"}]
 
 
+def test_a_row_of_limits_with_less_room_is_looked_at(money: Money) -> None:
+    money.order("adjust", account="1001", amount="-12.00", reason="still within the limit of -5")
+    assert -5 * YUAN < money.balance("1001") < 0
+    gate = money.prepaid.gate = Gate("too many")
+    for policy, stage in (("kind", "refused"), ("nonsense", "refused"), ("home", "confirmed")):
+        outcome = money.order("account.change", account="1001", version=1, policy=policy)
+        assert outcome.stage == stage
+    assert [one.fallen for one in gate.asked] == [{"1001"}]
+
+
 @pytest.mark.parametrize(
     "order",
     [

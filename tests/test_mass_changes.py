@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.disconnection.mass_changes import Change, done, fallen, proposed, refuse
+from gateway.disconnection.mass_changes import Change, Room, done, falls, proposed, refuse
 from gateway.disconnection.mass_limits import Limits, State, from_json, to_json
 from tests.switching import DAY, NOW
 
@@ -16,10 +16,16 @@ def reason(state: State, change: Change = CHANGE, accounts: int = 100, now: floa
 
 
 def test_who_falls_below_zero_or_to_the_limit() -> None:
-    limits_e4 = dict.fromkeys("abcdef", -50)
-    before = {"a": 0, "b": 0, "c": -1, "d": -1, "e": -60, "f": 10}
-    after = {"a": -1, "b": 0, "c": -49, "d": -50, "e": -90, "f": -80}
-    assert fallen(before, after, limits_e4) == {"a", "d", "f"}
+    def after(before_e4: int, after_e4: int, limit_e4: int = -50) -> bool:
+        return falls(Room(before_e4, -50), Room(after_e4, limit_e4))
+
+    assert after(0, -1)
+    assert after(-1, -50)
+    assert after(10, -80)
+    assert after(-20, -20, -10), "another row of limits"
+    assert not after(0, 0)
+    assert not after(-1, -49)
+    assert not after(-60, -90)
 
 
 def test_the_reason_says_how_many_of_how_many_and_what_to_do() -> None:

@@ -14,7 +14,7 @@ from gateway.disconnection.case import BEFORE_SENT, SENT, Case, Signal, State
 from gateway.disconnection.case import Do as CaseDo
 from gateway.disconnection.facts import Facts, Purpose, from_json, to_json
 from gateway.disconnection.friendly import Calendar, Hours, protected_within
-from gateway.disconnection.mass_changes import Change, done, fallen, proposed
+from gateway.disconnection.mass_changes import Change, Room, done, falls, proposed
 from gateway.disconnection.mass_changes import refuse as refuse_change
 from gateway.disconnection.mass_limits import (
     LatchError,
@@ -55,7 +55,7 @@ WIRES = {
     6: "signatures and roles",
     30: "settlement, which asks no relay",
     40: "the record of an operation: registers, frames, latency",
-    43: "metrics",
+    43: "the figures of switching, from the record",
 }
 """What only the daemon can show."""
 
@@ -267,9 +267,8 @@ def test_r25_the_stop_switch_prevents_every_trip() -> None:
 
 
 def test_r26_a_change_that_empties_many_accounts_waits_for_a_second_person() -> None:
-    before = {f"K{n}": 0 for n in range(40)}
-    after = {**before, **{f"K{n}": -1 for n in range(5)}}
-    five = Change(content="tariff", key="chen", fallen=fallen(before, after, before))
+    assert falls(Room(0, -5), Room(-1, -5))
+    five = Change(content="tariff", key="chen", fallen=frozenset(f"K{n}" for n in range(5)))
     four = replace(five, fallen=five.fallen - {"K0"})
 
     def waits(state: Mass, change: Change, now: float = NOW) -> bool:

@@ -1,6 +1,6 @@
 """Changes of tariffs and balances that concern many at once: they wait for a second person (R26).
 
-    fallen(before, after, limits_e4)    whom a change puts below zero, or beyond their limit
+    falls(before, after)                whether a change puts an account below zero or its limit
     refuse(state, change, ...)          why it waits; empty: it need not
     proposed(state, change, now)        it was refused: another person may order the same
     done(state, change, now)            it was carried out
@@ -13,7 +13,7 @@ zero at once, the latch stops the cuts (mass_limits.py).
 The limits stand in the configuration alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.disconnection.facts import DAY_S
@@ -35,18 +35,24 @@ class Change:
     """The accounts that it would put below zero, or beyond their limit."""
 
 
-def fallen(
-    before: Mapping[str, int], after: Mapping[str, int], limits_e4: Mapping[str, int]
-) -> frozenset[str]:
-    """The accounts that a change puts below zero, or to their limit or beyond it.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an account has left; both in 1/10,000 yuan."""
 
-    All by account, in 1/10,000 yuan; ``after`` has those that are concerned.
-    """
-    return frozenset(
-        one
-        for one, balance_e4 in after.items()
-        if balance_e4 < 0 <= before[one] or balance_e4 <= limits_e4[one] < before[one]
-    )
+    balance_e4: int
+    limit_e4: int
+    """At or below it a disconnection is due (``Policy.limit_e4``)."""
+
+    @property
+    def used_up(self) -> bool:
+        """Whether the balance is at the limit or beyond it."""
+        return self.balance_e4 <= self.limit_e4
+
+
+def falls(before: Room, after: Room) -> bool:
+    """Whether a change puts an account below zero, or to its limit or beyond it."""
+    below = after.balance_e4 < 0 <= before.balance_e4
+    return below or (after.used_up and not before.used_up)
 
 
 def refuse(

@@ -159,7 +159,9 @@ class Prepaid:
             recorder,
         )
         self._enquiries = Enquiries(self.books, self.accounts, recorder)
-        self._foresight = Foresight(self.books, self.settlement, self.accounts, self._tariffs)
+        self._foresight = Foresight(
+            prepayment.policies, self.books, self.settlement, self.accounts, self._tariffs
+        )
         self.gate: Gate | None = None
         """Given by the rooms of switching: without them nobody is cut from here."""
         self._tellers = self._staff()

@@ -173,7 +173,11 @@ class Settlement:
         return len(new.undo)
 
     def foresee(self, tariff: Tariff) -> dict[str, int]:
-        """The prepaid balances of the open accounts that have this tariff, were it known."""
+        """The prepaid balances of the open accounts that have this tariff, were it known.
+
+        In 1/10,000 yuan.  It takes about 5 ms (of a desktop's processor) for an account and each 30
+        days that would be charged again; nothing for a tariff that is only to begin.
+        """
         versions = [*self._known().get(tariff.id, []), tariff]
 
         @cache
