@@ -111,8 +111,8 @@ class Auditor:
         """Of each cut: how much later than the last call asks it was set."""
         self.wrong: dict[str, float] = {}
         """By meter: when it was found that its account was cut wrongly, until that is told."""
-        self.named: set[str] = set()
-        """Ids of commands that were refused by name."""
+        self.unanswered: list[float] = []
+        """When something was attempted that was not refused aloud yet."""
         self._seen = {"decision": 0, "operation": 0}
         self._decisions: dict[int, tuple[float, str, str, bool, bool]] = {}
         self._records: dict[str, list[Record]] = {}
@@ -148,10 +148,11 @@ class Auditor:
             self._warned(home, sent.at)
 
     def told(self, message: Mapping[str, Any]) -> None:
-        """A message goes up: an event of the contract, as JSON.  R24, R37, R41."""
+        """A message goes up: an event of the contract, as JSON.  R06, R24, R37, R41."""
         code = message.get("code")
-        if code in ("switching_refused", "command_refused") and message.get("command"):
-            self.named.add(str(message["command"]))
+        if code in ("switching_refused", "command_refused"):
+            self.unanswered = self.unanswered[1:]
+            self.count["refusals"] += 1
         if code not in ("relay", "disconnection"):
             return
         at = unix_s(message["at"])
@@ -170,8 +171,13 @@ class Auditor:
         """The past was put right, and there was no reason for the cut of this home.  R37."""
         self.wrong[home.meter.asset] = at
 
+    def attempted(self, at: float) -> None:
+        """Something is sent that must be refused aloud.  R06."""
+        self.unanswered.append(at)
+
     def power_cut(self, at: float) -> None:
         """The gateway has just lost its power: an answer may be lost."""
+        self.unanswered.clear()
         for records in self._records.values():
             for record in records:
                 late = record.sent and record.sent[-1].at > at - ANSWERED_S
@@ -193,7 +199,7 @@ class Auditor:
     # --- what he reads ----------------------------------------------------------------------------
 
     def look(self, connection: Connection, at: float) -> None:
-        """Read what was written since.  R03, R39, R40, R41, R44."""
+        """Read what was written since.  R03, R06, R37, R39, R40, R41, R44."""
         for row in connection.rows(
             "select number, at, meter, account, allowed, dry, failed, journal, facts"
             " from decision where number > ? order by number",
@@ -208,6 +214,8 @@ class Auditor:
         ):
             self._seen["operation"] = row[0]
             self._operated(row, connection)
+        silent = any(at - one > ANSWERED_S for one in self.unanswered)
+        self._must(not silent, "R06", at, "an attempt was not refused aloud")
         for meter, records in self._records.items():
             while len(records) > 1 and at - records[1].at > ANSWERED_S:
                 self._close(records.pop(0), connection)
