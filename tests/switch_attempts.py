@@ -178,7 +178,7 @@ class Attempts:
         """A trip with wrong times, counted from now."""
         issued = self._door.wall() + issued_s
         times = {"issued": instant(issued), "not_after": instant(issued + for_s)}
-        return sealed(self.order(**times), KEYS["relays"])
+        return sealed(self.order() | times, KEYS["relays"])
 
     def by_relays(self, body: Mapping[str, Any] | None = None, **changed: Any) -> bytes:
         """A trip signed by who may order one."""
