@@ -9,7 +9,7 @@ A world that wants them gives a ``Door``.  And what its area's meter tells in a 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from random import Random
 from typing import Any, Protocol
 
@@ -22,7 +22,6 @@ from tests.keyring import sealed
 from tests.switch_auditor import Auditor
 from tests.switch_judge import WrongError
 from tests.switch_street import DAY, Home
-from tests.switch_world import KEYS, ROLES
 
 STATES = (
     *("account", "approval", "approval_end", "balance", "calendar", "disconnection", "dry_run"),
@@ -57,6 +56,10 @@ class Door(Protocol):
     auditor: Auditor
     gateway: str
     """Its name."""
+
+    @property
+    def persons(self) -> Mapping[str, tuple[Signer, Collection[str]]]:
+        """By key id: the key, and its roles."""
 
     def wall(self) -> float:
         """Unix time by the gateway's clock."""
@@ -143,17 +146,24 @@ class Attempts:
         }
         return {"name": name} | bodies.get(name, {"reason": reason})
 
+    def signer(self, role: str = "relay", *, has: bool = True) -> Signer:
+        """Somebody who has a role, or has not."""
+        found = [key for key, roles in self._door.persons.values() if (role in roles) is has]
+        return self._door.draw.choice(found)
+
+    def forger(self) -> Signer:
+        """Who calls himself like a key that is known."""
+        return Signer(self.signer().id, b"f" * 32)
+
     def out_of_role(self) -> bytes:
         """A good order by a person who may give others, and not this one."""
-        draw = self._door.draw
-        name = draw.choice(sorted(RIGHTS))
-        keys = sorted(key for key, roles in ROLES.items() if RIGHTS[name] not in roles)
+        name = self._door.draw.choice(sorted(RIGHTS))
         body = self.body(name) | ({"on": True} if name == "dry_run" else {})
-        return sealed(self.order(body), KEYS[draw.choice(keys)])
+        return sealed(self.order(body), self.signer(RIGHTS[name], has=False))
 
     def tampered(self) -> bytes:
         """A good order in which one word was changed after it was signed."""
-        tree = json.loads(sealed(self.order(), KEYS["relays"]))
+        tree = json.loads(sealed(self.order(), self.signer()))
         tree["command"]["reason"] = "another one"
         return json.dumps(tree).encode()
 
@@ -166,37 +176,33 @@ class Attempts:
         if not self._good:
             return None
         id_ = json.loads(self._door.draw.choice(self._good))["id"]
-        return sealed(self.order(id=id_), KEYS["relays"])
+        return sealed(self.order(id=id_), self.signer())
 
     def anothers(self) -> bytes:
         """A trip of one home's meter for another home's account."""
         one, other = self._door.draw.sample(self._door.homes, 2)
         body = self.body() | {"account": one.number, "meter": other.meter.asset}
-        return sealed(self.order(body), KEYS["relays"])
+        return sealed(self.order(body), self.signer())
 
     def timed(self, issued_s: float, for_s: float) -> bytes:
         """A trip with wrong times, counted from now."""
         issued = self._door.wall() + issued_s
         times = {"issued": instant(issued), "not_after": instant(issued + for_s)}
-        return sealed(self.order() | times, KEYS["relays"])
+        return sealed(self.order() | times, self.signer())
 
     def by_relays(self, body: Mapping[str, Any] | None = None, **changed: Any) -> bytes:
         """A trip signed by who may order one."""
-        return sealed(self.order(body, **changed), KEYS["relays"])
-
-
-FORGER = Signer("relays", b"f" * 32)
-"""Calls himself like a key that is known."""
+        return sealed(self.order(body, **changed), self.signer())
 
 
 def _nameless(attempts: Attempts) -> bytes:
     tree = attempts.order()
     del tree["gateway"]
-    return sealed(tree, KEYS["relays"])
+    return sealed(tree, attempts.signer())
 
 
 ATTEMPTS: Mapping[str, Callable[[Attempts], bytes | None]] = {
-    "forged": lambda one: sealed(one.order(), FORGER),
+    "forged": lambda one: sealed(one.order(), one.forger()),
     "tampered": Attempts.tampered,
     "unsigned": lambda one: json.dumps(one.order()).encode(),
     "by a key that nobody knows": lambda one: sealed(one.order(), Signer("nobody", b"n" * 32)),

@@ -10,7 +10,7 @@ from tests.switch_attempts import ATTEMPTS, RULES, Attempts, strained
 from tests.switch_auditor import Auditor
 from tests.switch_judge import WrongError
 from tests.switch_street import homes
-from tests.switch_world import HOUR, SwitchWorld
+from tests.switch_world import HOUR, KEYS, ROLES, SwitchWorld
 
 
 class Doorway:
@@ -20,6 +20,7 @@ class Doorway:
 
     def __init__(self, directory: Path) -> None:
         self.draw = Random(7)
+        self.persons = {name: (KEYS[name], roles) for name, roles in ROLES.items()}
         self.homes = homes(Random(7), 7)[:2]
         self.world = SwitchWorld(directory)
         self.world.to_debt()
