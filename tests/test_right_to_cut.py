@@ -6,6 +6,7 @@ Most have closer tests beside their module; here stands one for each, so that no
 import re
 from dataclasses import replace
 from datetime import date
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -112,6 +113,21 @@ def test_r08_protected_accounts_are_not_cut() -> None:
     assert rules(but("account", class_=Class.LIFE_SUPPORT)) == ["R08"]
     assert rules(but("account", mode=Mode.PREPAY_AGREEMENT)) == ["R08"]
     assert rules(but("account", regime=Regime.UNKNOWN)) == ["R08"]
+
+
+@pytest.mark.parametrize("purpose", [Purpose.ARREARS, Purpose.SHEDDING])
+@pytest.mark.parametrize(
+    "protection",
+    [
+        {"no_cut": NoCut(reason="oxygen")},
+        {"class_": Class.CRITICAL},
+        {"class_": Class.LIFE_SUPPORT},
+        {"mode": Mode.PREPAY_AGREEMENT},
+    ],
+)
+def test_r08_by_no_automatic_path(purpose: Purpose, protection: dict[str, Any]) -> None:
+    assert "R08" not in rules(ordered(purpose, FACTS))
+    assert "R08" in rules(ordered(purpose, but("account", **protection)))
 
 
 @pytest.mark.parametrize("state", BEFORE_SENT)

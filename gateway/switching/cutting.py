@@ -11,6 +11,7 @@ Used by the core alone.
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 
 import structlog
 
@@ -22,6 +23,7 @@ from gateway.disconnection.preflight import preflight
 from gateway.disconnection.procedure import tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
+from gateway.prepayment.ledger import Kind, Ledger
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.evidence import meter_of
@@ -33,6 +35,8 @@ AHEAD_S = 1800
 
 STILL_TO_COME = frozenset(("meter_number", "relay", "last_call", "expired", "calendar"))
 """Checks that fail before a last call and may pass after it; the calendar is asked for later."""
+GIVEN = frozenset((Kind.TOP_UP, Kind.EMERGENCY, Kind.TRANSFER))
+"""Money that comes in, and puts no past right."""
 
 log = structlog.get_logger()
 
@@ -133,12 +137,29 @@ class Cutting:
             meter=meter_of(now.account, self._steps.meters),
             no_cut=self._no_cut(now),
         )
-        if reason or now.case.state not in (*IN_FLIGHT, State.OPEN):
-            return reason
-        # R37: the past was corrected after the cut, and there was no reason for it.
-        corrected_at = self._rooms.books.journal.corrected_at(now.case.account)
-        wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
-        return Cancel.WRONG_CUT if wrong else None
+        wrong = reason in (None, Cancel.PAID) and self._is_wrong(now, money)
+        return Cancel.WRONG_CUT if wrong else reason
+
+    def _is_wrong(self, now: Moment, money: Money) -> bool:
+        """R37: the past was corrected after the cut, and there was no reason for it.
+
+        What was given since says nothing about that.
+        """
+        case, journal = now.case, self._rooms.books.journal
+        if case.state not in (*IN_FLIGHT, State.OPEN):
+            return False
+        if (journal.corrected_at(case.account) or 0.0) < case.since:
+            return False
+        given_e4 = sum(
+            posting.amount
+            for one in takewhile(
+                lambda one: one.recorded >= case.since, journal.newest(case.account)
+            )
+            if one.draft.kind in GIVEN
+            for posting in one.draft.postings
+            if posting.ledger is Ledger.PREPAID
+        )
+        return money.balance_e4 - given_e4 > money.beyond_e4
 
     def _no_cut(self, now: Moment) -> NoCut | None:
         """The veto that holds today."""

@@ -32,6 +32,7 @@ from gateway.store.switching import KeptCase, Switching
 from gateway.switching.clearance import Clearance, subject_of
 from gateway.switching.relay_look import Look
 from gateway.uplink import Reach
+from protocols.relay_control import relay_points
 
 CHARGES_MAX = 100
 """Older charges are not looked through for provisional ones: they have been settled long since."""
@@ -185,6 +186,9 @@ class Evidence:
         if meter is None:
             return None
         seen = found or Look()
+        # A look without the register is none: a cut is recorded with it (R40).
+        whole = seen.energy is not None or not relay_points(meter.profile).load
+        status_at = seen.status_at if whole else None
         return AtMeter(
             address=meter.address,
             number=meter.number,
@@ -193,7 +197,7 @@ class Evidence:
             position=relay.state.value,
             fault=relay.fault,
             closed=seen.status.open is False,
-            status_age_s=None if seen.status_at is None else wall - seen.status_at,
+            status_age_s=None if status_at is None else wall - status_at,
             protected_supply=bool(seen.status.protected),
             prepays_itself=seen.status.prepays not in (None, "none"),
             operations=relay.operations,
