@@ -300,9 +300,16 @@ class Auditor:
         """Everything about an operation must be there now."""
         steps = self._steps(record, connection)
         self._note_over(record, steps)
-        for state, values in ((d["state"], d["values"]) for what, d in steps if what == "state"):
-            after = state not in AFTER or SHOWN[0] in values
-            self._must(after, "R40", record.at, f"{state} of {record.meter} shows no register")
+        for what, data in steps:
+            if (
+                what == "state"
+                and data["state"] in AFTER
+                and data["signal"] != "released by a person"
+            ):
+                # A restore waits for no register; a cut is proven by it.
+                needed = SHOWN[0] if data["state"] == "open" else "relay_state"
+                text = f"{data['state']} of {record.meter} shows no {needed}"
+                self._must(needed in data["values"], "R40", record.at, text)
         if not record.sent or record.excused:
             return
         frames = [frame for what, data in steps for frame in data.get("frames", ())]
