@@ -64,6 +64,8 @@ class Times:
     """A trip that the meter delays (high current) is waited for this long."""
     still_s: int = 300
     """How long no energy may be counted before a trip is believed."""
+    watch_s: int = 300
+    """Between looks at a relay that is open, or of which nobody knows what became."""
     distance_s: int = 600
     """Between two operations; the first restore after a payment in a day need not wait."""
     late_s: int = 900
