@@ -12,7 +12,8 @@ The latch (闭锁) stops all cuts of the area.  Restores go on.  Only two person
 release it.
 
 Restores are spread too, when there are several: per phase, with an eye on the area's current and
-voltage.  But no restore waits longer for that than ``pause_max_s``: supply is owed.
+voltage.  But no restore waits longer for that than ``pause_max_s``: supply is owed.  From then on
+they only follow each other at ``APART_S``, so that a whole street never comes back in one second.
 
 Contract: R21 to R24, R26, R36.
 """
@@ -29,6 +30,8 @@ from gateway.disconnection.facts import DAY_S, HOUR_S
 TEN_MINUTES_S = 600
 KEEP_S = DAY_S
 """Times older than this concern no window."""
+APART_S = 5.0
+"""Between two restores that have waited long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ class Limits:
     load_age_max_s: int = 120
     """Older values of current and voltage say nothing."""
     pause_max_s: int = 600
-    """No restore pauses longer."""
+    """No restore pauses longer for its phase or the area's load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +208,10 @@ def restore_turn(
     """
     window_s = 60.0
     near = [one for one in recent if now - window_s < one[0] <= now]
-    if not near or now - wanted_since >= limits.pause_max_s:
+    if not near:
         return now
+    if now - wanted_since >= limits.pause_max_s:
+        return max(now, max(at for at, _ in near) + APART_S)
     same = sorted(at for at, other in near if not phase or other in ("", phase))
     if len(same) >= limits.restores_per_minute:
         return same[-limits.restores_per_minute] + window_s

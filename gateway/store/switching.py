@@ -14,6 +14,7 @@ from gateway.disconnection import relay as relays
 from gateway.disconnection.case import Case
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.relay import Relay
+from gateway.disconnection.relay_table import State
 from gateway.store.connection import Connection, Row
 from gateway.store.database import Database
 
@@ -116,6 +117,10 @@ class SwitchingReader:
     def relays_not_closed(self) -> list[KeptRelay]:
         """Those that need looking after."""
         return self._relays("where state <> 'closed' order by meter")
+
+    def relays_in(self, state: State) -> list[KeptRelay]:
+        """Those in one state."""
+        return self._relays("where state = ? order by meter", state)
 
     def case(self, account: str) -> KeptCase | None:
         """The disconnection of one account; None if there never was anything to watch."""
