@@ -15,8 +15,8 @@ from tests.switch_persons import WINDOWS
 from tests.switch_street import DAY, HOUR, ZONE, Home
 from tests.switch_torture import Torture
 
-COMFORT_E4 = 5 * YUAN
-"""Who is so far above the alerts is charged for several days at once."""
+QUIET_DAYS = 2
+"""Who is far from being cut is charged for some days at once: many postings show nothing new."""
 
 
 def prepare(world: Torture) -> None:
@@ -71,10 +71,13 @@ def post(world: Torture) -> None:
             world.energy[home.number] = energy
         left_e4 = home.balance_e4 - world.used_e4[home.number]
         estimated = world.draw.random() < 0.03
-        easy_e4 = home.policy.alert_1_e4 + home.policy.hysteresis_e4 + COMFORT_E4
-        if left_e4 > easy_e4 and not home.provisional_e4:
-            continue
-        charge(world, home, yesterday, estimated=estimated)
+        days = (yesterday - world.charged[home.number]).days
+        if left_e4 <= home.beyond_e4 or home.provisional_e4:
+            due = home.meter.relay.conducts or days > QUIET_DAYS
+        else:
+            due = left_e4 <= home.policy.alert_1_e4 and days > QUIET_DAYS
+        if due:
+            charge(world, home, yesterday, estimated=estimated)
 
 
 def charge(world: Torture, home: Home, to: date, *, estimated: bool) -> None:

@@ -27,7 +27,7 @@ Source: R27 to R38; DL/T 645 status word 3, bits 4 and 6.
 
 import json
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -186,6 +186,7 @@ def to_json(relay: Relay) -> str:
     return json.dumps(asdict(relay), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> Relay:
     """The relay that ``to_json`` wrote.  Raises RelayTextError."""
     try:

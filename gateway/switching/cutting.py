@@ -219,6 +219,10 @@ class Cutting:
             free = next_free(turn, lead_s, calendar) or math.inf
             return max(again_at, free - rules.last_call_s - rules.delay_s)
         failed = {one.code for one in preflight(self._steps.facts(now)).failed}
+        if "approval" in failed:
+            # The debt has grown beyond what was approved, or an approval was taken back.
+            self._steps.step(now, Signal.LAPSED)
+            return 0.0
         if failed - STILL_TO_COME:
             return again_at
         self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)

@@ -112,6 +112,7 @@ class RelayWork:
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
         self._refused: dict[str, set[str]] = {}
+        self._plans: dict[tuple[str, What], tuple[Exchange, ...]] = {}
         self._stirred: set[str] = set()
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
@@ -228,11 +229,18 @@ class RelayWork:
         return True
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
-        exchanges = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
+        exchanges = self._plan(meter, what)
         restoring = judge is None and self._relays.get(meter).relay.state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
         line, job = self._polling.ask(meter, exchanges, priority, now + LOOK_WITHIN_S)
         self._begin(line, job, _Work(meter, what, exchanges, judge))
+
+    def _plan(self, meter: str, what: What) -> tuple[Exchange, ...]:
+        known = self._plans.get((meter, what))
+        if known is None:
+            known = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
+            self._plans[meter, what] = known
+        return known
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -252,6 +260,7 @@ class RelayWork:
         for exchange, outcome in zip(work.exchanges, event.outcomes, strict=True):
             if outcome.permanent:
                 self._refused.setdefault(work.meter, set()).add(exchange.key)
+                self._plans.clear()
         readings = [one for one in found if isinstance(one, Reading)]
         seen_now = look(self._relays.meters[work.meter], readings)
         if seen_now.status_at is not None:
