@@ -15,6 +15,7 @@ from tests.switch_persons import WINDOWS
 from tests.switch_street import DAY, HOUR, ZONE, Home
 from tests.switch_torture import Torture
 
+NEAR = ("notice_served", "approved", "scheduled", "preflight")
 QUIET_DAYS = 2
 """Who is far from being cut is charged for some days at once: many postings show nothing new."""
 
@@ -71,11 +72,10 @@ def post(world: Torture) -> None:
             world.energy[home.number] = energy
         left_e4 = home.balance_e4 - world.used_e4[home.number]
         estimated = world.draw.random() < 0.03
+        low = left_e4 <= home.policy.alert_1_e4
+        near = world.stages[home.number] in NEAR and home.meter.relay.conducts
         days = (yesterday - world.charged[home.number]).days
-        if left_e4 <= home.beyond_e4 or home.provisional_e4:
-            due = home.meter.relay.conducts or days > QUIET_DAYS
-        else:
-            due = left_e4 <= home.policy.alert_1_e4 and days > QUIET_DAYS
+        due = days > 0 if near else low and days > QUIET_DAYS + int(home.number[1:]) % 3
         if due:
             charge(world, home, yesterday, estimated=estimated)
 

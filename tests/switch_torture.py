@@ -73,6 +73,8 @@ class Torture:
         """Used and not charged yet."""
         self.energy = {home.number: 0 for home in self.homes}
         self.rounds: dict[str, int] = defaultdict(int)
+        self.stages: dict[str, str] = defaultdict(str)
+        """How far each disconnection has come, by the last message about it."""
         self.answers: dict[str, Answer] = {}
         self.at_broker: list[bytes] = []
         self.tick_at = self.watch_at = float("inf")
@@ -261,8 +263,7 @@ class Torture:
             case "cuts_latched":
                 self.judge.count["latched"] += 1
                 self.judge.latched = True
-                for by in ("chen", "li"):
-                    self.after(self.draw.uniform(1, 30) * HOUR, partial(self.release, by))
+                self.after(self.draw.uniform(1, 30) * HOUR, self.release)
             case "cuts_released":
                 self.judge.latched = False
                 self.judge.due.clear()
@@ -270,6 +271,7 @@ class Torture:
     def _case(self, home: Home, event: dict[str, Any]) -> None:
         """Messages to people."""
         round_ = self.rounds[home.number] = event["round"]
+        self.stages[home.number] = event["state"]
         match event.get("asks"):
             case "warn":
                 if home.pays == "early":
@@ -382,7 +384,7 @@ class Torture:
         from gateway.north.contract import instant  # noqa: PLC0415
 
         if not (self.up and self.online and self.trusted):
-            self.after(600, partial(self.proven, home, what, round_))
+            self.after(HOUR, partial(self.proven, home, what, round_))
             return
         file = self.judge.files[home.number]
 
@@ -442,10 +444,13 @@ class Torture:
         order = {"name": "relay.close", "meter": home.meter.asset, "reason": "repaired"}
         self.order("fitter", order, for_s=300)
 
-    def release(self, by: str) -> None:
-        """One of two persons releases the latch."""
-        order = {"name": "mass.release", "reason": "looked at"}
-        self.order(by, order, for_s=600)
+    def release(self) -> None:
+        """Two persons release the latch; if it did not help, they try again."""
+        if not self.judge.latched:
+            return
+        for by in ("chen", "li"):
+            self.order(by, {"name": "mass.release", "reason": "looked at"}, for_s=600)
+        self.after(6 * HOUR, self.release)
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -224,7 +224,7 @@ class Cutting:
             self._steps.step(now, Signal.LAPSED)
             return 0.0
         if failed - STILL_TO_COME:
-            return again_at
+            return math.inf if "latched" in failed else again_at
         self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)
         at = now.case.trip_at
         self._steps.mass(
