@@ -5,7 +5,7 @@ and the next one is built from what was committed.  Only the lines, the clock an
 are played; they stand in tests/switch_torture.py.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
@@ -140,12 +140,13 @@ class Box:
     def tick(self) -> float:
         """As the core does after each event; returns the monotonic time of the next."""
         now, wall = self.world.now, self.world.wall()
-        if not self.prepaid.looked:
-            self.prepaid.tick(now, wall)
-        at = self.room.tick(now, wall)
+        at = math.inf
+        if not self.prepaid.looked and self.world.state() is not ClockState.UNKNOWN:
+            at = self.prepaid.tick(now, wall)
+        at = min(at, self.room.tick(now, wall))
         if self.recorder.waits(now):
             self.recorder.flush(now, live=self.world.reach().up)
-        return at if self.prepaid.looked else min(at, now + 1)
+        return at
 
     def arrive(self, payload: bytes, *, retained: bool = False, topic: str = "commands") -> None:
         """A command from the head-end."""

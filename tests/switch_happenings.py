@@ -459,6 +459,6 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     mistake: 1,
     damaged: 2,
     dry_run: 2,
-    power_cut: 20,
+    power_cut: 10,
 }
 """How often at most."""

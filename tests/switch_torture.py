@@ -60,7 +60,7 @@ class Torture:
         self.by_asset = {home.meter.asset: home for home in self.homes}
         self.judge = Judge()
         self.judge.outside.started_at = BEGIN
-        crash_share, self.crash_share = self.draw.choice((0.0, 0.001, 0.004)), 0.0
+        crash_share, self.crash_share = self.draw.choice((0.0, 0.0005, 0.002)), 0.0
         self.link_since = BEGIN
         self.platter = Platter()
         self.directory = _directory()

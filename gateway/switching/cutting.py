@@ -92,9 +92,14 @@ class Cutting:
             at = min(at, clearance.begins(now.case.account, wall) or at)
         return at
 
-    def under_way(self) -> list[Case]:
-        """The cases that are not merely watched."""
-        return [kept.case for kept in self._rooms.store.cases_under_way()]
+    def under_way(self) -> list[tuple[str, State]]:
+        """The accounts whose case is not merely watched, and how far each is."""
+        return self._rooms.store.under_way()
+
+    def case(self, number: str) -> Case | None:
+        """The case of an account."""
+        kept = self._rooms.store.case(number)
+        return kept.case if kept else None
 
     def cancel(self, number: str, reason: Cancel, wall: float, command: str = "") -> bool:
         """Cancel a case by order; in a transaction.  False if there is nothing to cancel."""
@@ -173,7 +178,10 @@ class Cutting:
 
     def _proven(self, now: Moment) -> Signal | None:
         """What was delivered since the last step."""
-        case, proofs = now.case, self._rooms.clearance.proofs(now.case.account, now.case.round)
+        case = now.case
+        if case.state not in (State.WARNED, State.DUE, State.SCHEDULED):
+            return None
+        proofs = self._rooms.clearance.proofs(case.account, case.round)
         if case.state is State.WARNED and case.dunned_at is None and proofs.dunned_at:
             return Signal.DUNNED
         notice_at, written_at = proofs.notice_at, case.notice_written_at

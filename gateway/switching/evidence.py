@@ -85,6 +85,9 @@ class Evidence:
         self._rooms = rooms
         self._charges: dict[str, tuple[bytes, int, date | None]] = {}
         """By account, what ``_charged`` gave, and the hash of the transaction it was true for."""
+        self._open = (0, 0)
+        """How many versions of accounts there were, and how many accounts were open then."""
+        rooms.recorder.when_undone.append(self._forget)
 
     def money(self, account: Account, policy: Policy, kept: KeptCase | None) -> Money:
         """What the books say, as far as it costs nothing to know: enough to cancel by."""
@@ -234,7 +237,13 @@ class Evidence:
 
     def accounts(self) -> int:
         """How many accounts there are, for what is counted in percent."""
-        return self._rooms.accounts.count()
+        versions = self._rooms.accounts.versions()
+        if self._open[0] != versions:
+            self._open = versions, self._rooms.accounts.count()
+        return self._open[1]
+
+    def _forget(self) -> None:
+        self._open = (0, 0)
 
 
 def meter_of(account: Account, meters: Mapping[str, MeterConfig]) -> str:

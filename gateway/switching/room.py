@@ -220,11 +220,11 @@ class SwitchingRoom:
         orders_at = self._orders.tick(now, wall)
         work_at = self.work.tick(now, wall)
         cases_at = math.inf
-        for case in self.cutting.under_way():
-            if case.state is State.PREFLIGHT:
-                self._examine(case.account, case.meter, now)
-            else:
-                cases_at = min(cases_at, self._case_at.get(case.account, 0.0))
+        for account, state in self.cutting.under_way():
+            if state is not State.PREFLIGHT:
+                cases_at = min(cases_at, self._case_at.get(account, 0.0))
+            elif case := self.cutting.case(account):
+                self._examine(account, case.meter, now)
         return min(work_at, now + max(TICK_S, min(cases_at, orders_at) - wall))
 
     def _begin(self, now: float, wall: float) -> bool:
@@ -275,8 +275,8 @@ class SwitchingRoom:
 
     def _look_at_cases(self, now: float, wall: float) -> None:
         """Look at the cases that are due, all in one transaction."""
-        accounts = [case.account for case in self.cutting.under_way()]
-        due = [one for one in accounts if wall >= self._case_at.get(one, 0.0)]
+        under_way = self.cutting.under_way()
+        due = [account for account, _ in under_way if wall >= self._case_at.get(account, 0.0)]
         next_at: dict[str, float] = {}
 
         def look() -> None:
