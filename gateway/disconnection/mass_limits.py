@@ -21,7 +21,7 @@ Contract: R21 to R24, R26, R36.
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -119,7 +119,12 @@ def slot(state: State, limits: Limits, accounts: int, now: float, draw: float) -
 
 
 def asked(state: State, limits: Limits, accounts: int, at: float, now: float) -> State:
-    """A cut was asked for, to happen at ``at``.  More than a window holds latches."""
+    """A cut was asked for, to happen at ``at``.  More than a window holds latches.
+
+    Whoever asks while it is latched is not counted: its release begins anew.
+    """
+    if state.latched:
+        return state
     times = tuple(sorted((*_recent(state.asked, now), at)))
     after = replace(state, asked=times)
     for window_s, most in _windows(limits, accounts):
@@ -237,6 +242,7 @@ def to_json(state: State) -> str:
     return json.dumps(asdict(state), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> State:
     """The state that ``to_json`` wrote.  Raises LimitsTextError."""
     try:

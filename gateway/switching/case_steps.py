@@ -67,6 +67,8 @@ class CaseSteps:
         self.evidence = evidence
         self.relays = relays
         self.herald = herald
+        self.stepped: Callable[[str], None] = lambda _account: None
+        """Told of each account whose case has come a step on, in the same transaction."""
 
     def moment(self, account: Account | None, wall: float) -> Moment | None:
         """An account now; None for one that has no limits, or nothing that could be switched.
@@ -134,6 +136,7 @@ class CaseSteps:
         over = after.state is State.WATCH
         now.kept = replace(now.kept, case=after, command="" if over else now.kept.command)
         self.rooms.store.set_case(now.kept)
+        self.stepped(after.account)
         for effect in effects:
             self._effect(now, effect, reason or signal.value, command)
 

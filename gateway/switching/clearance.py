@@ -71,6 +71,10 @@ class Clearance:
         """The approvals that count for a cut at ``wall``."""
         return self._desk.approvals(subject, wall)
 
+    def begins(self, account: str, wall: float) -> float | None:
+        """When the next approval for an account begins to count; None: none is to."""
+        return self._desk.votes.begins(wall, account)
+
     def proofs(self, account: str, round_: int) -> Proofs:
         """What was delivered in this round of the account's case."""
         found = {one.what: one.received for one in self._desk.precautions.served(account, round_)}

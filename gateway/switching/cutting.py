@@ -1,7 +1,7 @@
 """Disconnections (停电) as rows: what balance, time, proofs and approvals do to the cases.
 
     posted(...)     the books or the account changed: in the same transaction
-    look(...)       what the time, a proof or an approval has brought
+    look(...)       what the time, a proof or an approval has brought; and when to look again
 
 Each step is stored, and what the head-end is to do goes up with it.  What a case waits for is
 looked up in the rows each time, so a restart changes nothing and nothing is asked for twice.
@@ -9,18 +9,20 @@ looked up in the rows each time, so a restart changes nothing and nothing is ask
 Used by the core alone.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
 
 import structlog
 
+from gateway.acquisition.days import end_of
 from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
-from gateway.disconnection.friendly import protected_within
+from gateway.disconnection.friendly import next_free, protected_within
 from gateway.disconnection.preflight import preflight
-from gateway.disconnection.procedure import tick, why_cancel
+from gateway.disconnection.procedure import next_at, tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
 from gateway.prepayment.ledger import Kind, Ledger
@@ -60,28 +62,48 @@ class Cutting:
         if now := self._steps.moment(account, wall):
             self._judge_books(now)
 
-    def look(self, number: str, wall: float) -> None:
-        """Take every step that the rows allow now; in a transaction."""
+    def look(self, number: str, wall: float) -> float:
+        """Take every step that the rows allow now; in a transaction.
+
+        Returns the Unix time at which the time alone may bring another.
+        """
         now = self._steps.of(number, wall)
         if now is None:
-            return
+            return math.inf
         self._judge_books(now)
         for _ in range(STEPS_MAX):
             signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
             if signal is Signal.LEAD_OVER:
-                if not self._schedule(now):
-                    return
+                if again_at := self._schedule(now):
+                    return min(again_at, self._next(now))
             elif signal is None:
                 if not self._approved(now):
-                    return
+                    return self._next(now)
             else:
                 if signal is Signal.DUE:
                     self._steps.mass(mass_limits.fell_due, wall)
                 self._steps.step(now, signal)
+        return wall
 
-    def under_way(self) -> list[Case]:
-        """The cases that are not merely watched."""
-        return [kept.case for kept in self._rooms.store.cases_under_way()]
+    def _next(self, now: Moment) -> float:
+        """What the time alone brings next: a veto may run out with the day."""
+        books, clearance, wall = self._rooms.books, self._rooms.clearance, now.wall
+        at = min(
+            next_at(now.case, wall, self._settings.regimes),
+            end_of(books.day_of(wall), books.zone),
+        )
+        if now.case.state is State.NOTICE_SERVED:
+            at = min(at, clearance.begins(now.case.account, wall) or at)
+        return at
+
+    def under_way(self) -> list[tuple[str, State]]:
+        """The accounts whose case is not merely watched, and how far each is."""
+        return self._rooms.store.under_way()
+
+    def case(self, number: str) -> Case | None:
+        """The case of an account."""
+        kept = self._rooms.store.case(number)
+        return kept.case if kept else None
 
     def cancel(self, number: str, reason: Cancel, wall: float, command: str = "") -> bool:
         """Cancel a case by order; in a transaction.  False if there is nothing to cancel."""
@@ -177,7 +199,10 @@ class Cutting:
 
     def _proven(self, now: Moment) -> Signal | None:
         """What was delivered since the last step."""
-        case, proofs = now.case, self._rooms.clearance.proofs(now.case.account, now.case.round)
+        case = now.case
+        if case.state not in (State.WARNED, State.DUE, State.SCHEDULED):
+            return None
+        proofs = self._rooms.clearance.proofs(case.account, case.round)
         if case.state is State.WARNED and case.dunned_at is None and proofs.dunned_at:
             return Signal.DUNNED
         notice_at, written_at = proofs.notice_at, case.notice_written_at
@@ -202,26 +227,36 @@ class Cutting:
         self._steps.step(now, Signal.APPROVED, until=ends[max(1, facts.due.approvals) - 1])
         return True
 
-    def _schedule(self, now: Moment) -> bool:
-        """Give a cut its turn, and have the last call made: only for a cut that can follow."""
+    def _schedule(self, now: Moment) -> float:
+        """Give a cut its turn, and have the last call made: only for a cut that can follow.
+
+        Returns the Unix time when it is worth another try; 0: done.
+        """
         case, settings = now.case, self._settings
         rules = settings.regimes.find(case.regime, case.class_)
         position = self._steps.relays.get(case.meter).relay.state
         if rules is None or position is not Stands.CLOSED or self._rooms.clearance.stopped():
-            return False
+            return math.inf  # whoever changes that has the case looked at
+        again_at = now.wall + rules.retry_s
         mass, accounts = self._rooms.store.mass(), self._steps.evidence.accounts()
         draw, earliest = self._draw(), now.wall + rules.last_call_s
         turn = mass_limits.slot(mass, settings.limits, accounts, earliest, draw)
-        lead_s = settings.margins.restore_lead_s
-        late = turn > earliest + rules.delay_s + AHEAD_S
-        if late or protected_within(turn, lead_s, self._rooms.clearance.calendar()):
-            return False
+        lead_s, calendar = settings.margins.restore_lead_s, self._rooms.clearance.calendar()
+        if turn > earliest + rules.delay_s + AHEAD_S:
+            return max(again_at, turn - rules.last_call_s - rules.delay_s - AHEAD_S)
+        if protected_within(turn, lead_s, calendar):
+            free = next_free(turn, lead_s, calendar) or math.inf
+            return max(again_at, free - rules.last_call_s - rules.delay_s)
         failed = {one.code for one in preflight(self._steps.facts(now)).failed}
+        if "approval" in failed:
+            # The debt has grown beyond what was approved, or an approval was taken back.
+            self._steps.step(now, Signal.LAPSED)
+            return 0.0
         if failed - STILL_TO_COME:
-            return False
+            return math.inf if "latched" in failed else again_at
         self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)
         at = now.case.trip_at
         self._steps.mass(
             lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, at, wall), now.wall
         )
-        return True
+        return 0.0

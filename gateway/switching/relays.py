@@ -96,6 +96,8 @@ class Relays:
         direct = meter in self.meters and self.meters[meter].direct_close
         if known is None:
             return KeptRelay(relay=Relay(meter=meter, direct=direct))
+        if known.relay.direct is direct:
+            return known
         return replace(known, relay=replace(known.relay, direct=direct))
 
     def looked(self, meter: str, found: Look) -> None:
