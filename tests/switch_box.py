@@ -259,9 +259,7 @@ def account_of(home: Home) -> Account:
         dispute=standing.dispute,
         policy="home",
         tariffs=((OPENED, "flat"),),
-        meterings=(
-            Metering(meter=home.meter.asset, since=OPENED - DAY, start=start),
-        ),
+        meterings=(Metering(meter=home.meter.asset, since=OPENED - DAY, start=start),),
     )
 
 
@@ -272,9 +270,7 @@ def _cash(account: Account, amount_e4: int, why: str = "opened") -> Draft:
 
 def _credit(account: Account, amount_e4: int) -> Draft:
     key = f"emergency:{account.number}:test"
-    return drafts.emergency(
-        account=account.number, key=key, effective=BEGIN, amount_e4=amount_e4
-    )
+    return drafts.emergency(account=account.number, key=key, effective=BEGIN, amount_e4=amount_e4)
 
 
 def charge(

@@ -9,8 +9,10 @@ from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
 from gateway.north.contract import instant
 from gateway.prepayment.account import Mode
+from protocols.base import Value
 from protocols.relay import Action
 from tests.accounts import YUAN
+from tests.switch_attempts import strained
 from tests.switch_persons import WINDOWS
 from tests.switch_street import DAY, HOUR, ZONE, Home
 from tests.switch_torture import Torture
@@ -337,6 +339,25 @@ def damaged(world: Torture) -> None:
     world.after(world.draw.uniform(1, 24) * HOUR, end)
 
 
+def strain(world: Torture) -> None:
+    """The area's meter tells of too much current, or too little voltage, for a while."""
+    outside, load = world.judge.outside, strained(world.draw)
+    if outside.strained_at is not None:
+        return
+    outside.strained_at, end = world.now, world.now + world.draw.uniform(600, 7200)
+    volts = Value(load.voltage_mv // 1000)
+    values = {"current_l1": Value(load.current_percent), "voltage_l1n": volts}
+
+    def tell() -> None:
+        if world.now < end:
+            world.transact(lambda: world.box.room.polled("T0", values, world.wall()))
+            world.after(100, tell)
+        else:
+            outside.strained_at = None
+
+    tell()
+
+
 def dry_run(world: Torture) -> None:
     outside = world.judge.outside
 
@@ -399,6 +420,16 @@ def many_orders(world: Torture) -> None:
         order_trip(world, world.draw.choice(world.homes), world.now, agreed=False)
 
 
+def attempt(world: Torture) -> None:
+    """Somebody sends what he has no right to."""
+    if not (world.up and world.online):
+        return
+    crash_share, world.crash_share = world.crash_share, 0.0
+    world.transact(lambda: None)  # what is due anyway
+    world.attempts.one()
+    world.crash_share = crash_share
+
+
 # --- the almanac ----------------------------------------------------------------------------------
 
 
@@ -454,6 +485,8 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     offline: 4,
     one_order: 20,
     many_orders: 1,
+    attempt: 40,
+    strain: 4,
     no_calendar: 2,
     bad_weather: 3,
     mistake: 1,

@@ -14,6 +14,7 @@ from protocols.base import Reply, Request, RequestError
 from protocols.dlt645_items import find
 from protocols.dlt645_relay import parse
 from protocols.relay import Action
+from tests.switch_auditor import Sent
 from tests.switch_judge import Judge
 from tests.switch_street import Home, Look, Meter
 
@@ -27,8 +28,10 @@ CLOSING = (Action.CLOSE, Action.ALLOW_CLOSE)
 class Line:
     """What comes of one job."""
 
-    def __init__(self, home: Home, judge: Judge, draw: Random) -> None:
-        self._home, self._judge, self._draw = home, judge, draw
+    def __init__(
+        self, home: Home, judge: Judge, draw: Random, audit: Callable[[Home, Sent], None]
+    ) -> None:
+        self._home, self._judge, self._draw, self._audit = home, judge, draw, audit
         self.trips = 0
         """Frames of trips that were on the wire."""
         self.looked: Look | None = None
@@ -46,7 +49,7 @@ class Line:
         if now > job.not_after:
             outcomes = [_failed(one, Fault.EXPIRED) for one in job.requests]
         elif isinstance(job.requests[0], Timed):
-            outcomes = [self._command(one, now, wall) for one in job.requests]
+            outcomes = [self._command(one, now, wall, job.priority) for one in job.requests]
         else:
             outcomes = self._reads(job, now, wall)
         return JobDone(
@@ -74,14 +77,20 @@ class Line:
 
     # --- commands -------------------------------------------------------------------------------
 
-    def _command(self, timed: Request | Timed, now: float, wall: float) -> Outcome:
+    def _command(
+        self, timed: Request | Timed, now: float, wall: float, priority: Priority
+    ) -> Outcome:
         assert isinstance(timed, Timed)
         try:
             request = timed.make(wall)
         except RequestError as error:
             return Outcome(request=timed, fault=Fault.REFUSED, error=str(error), permanent=True)  # type: ignore[arg-type]
         control = parse(request.data)
-        assert control and control.action
+        sent = Sent.of(request, now, priority)
+        assert control
+        assert control.action
+        assert sent
+        self._audit(self._home, sent)
         if control.action is Action.TRIP:
             self.trips += 1
             self._judge.trip(self._home, now)

@@ -27,13 +27,16 @@ from gateway.disconnection.preflight import preflight
 from gateway.disconnection.relay import Times
 from gateway.events import Job, JobDone, Timed
 from gateway.prepayment.ledger import Ledger
+from gateway.store.connection import Connection
 from gateway.uplink import Reach
 from tests.accounts import YUAN
+from tests.switch_attempts import Attempts
+from tests.switch_auditor import Auditor, Sent
 from tests.switch_box import GATEWAY, OPENED, WATCH_S, Box, config_of
-from tests.switch_disk import Platter, PowerCutError
+from tests.switch_disk import NOWHERE, Platter, PowerCutError
 from tests.switch_judge import Judge
 from tests.switch_line import Line
-from tests.switch_persons import command, yuan
+from tests.switch_persons import PERSONS, SIGNERS, command, yuan
 from tests.switch_street import BEGIN, DAY, HOUR, Home, homes
 
 DAYS = 60
@@ -44,6 +47,8 @@ Answer = Callable[[dict[str, Any]], None]
 
 class Torture:
     """The world of one seed."""
+
+    gateway = GATEWAY
 
     def __init__(self, seed: int, days: int = DAYS) -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -60,14 +65,14 @@ class Torture:
         self.by_asset = {home.meter.asset: home for home in self.homes}
         self.judge = Judge()
         self.judge.outside.started_at = BEGIN
+        self.auditor, self.attempts = Auditor(self.homes), Attempts(self)
+        self.persons = {name: (SIGNERS[name], roles) for name, roles in PERSONS.items()}
         crash_share, self.crash_share = self.draw.choice((0.0, 0.0005, 0.002)), 0.0
         self.link_since = BEGIN
         self.platter = Platter()
         self.directory = _directory()
         self.config = config_of(self.directory, self.homes)
-        self.settings = Settings(
-            cut_offline=self.draw.random() < 0.5, times=Times(watch_s=WATCH_S)
-        )
+        self.settings = Settings(cut_offline=self.draw.random() < 0.5, times=Times(watch_s=WATCH_S))
         self.charged = {home.number: OPENED for home in self.homes}
         self.used_e4: dict[str, int] = defaultdict(int)
         """Used and not charged yet."""
@@ -152,6 +157,7 @@ class Torture:
     def power_cut(self) -> None:
         """What was given to the line before may still be on its way, but nobody hears of it."""
         self._submit()
+        self.auditor.power_cut(self.now)
         self.up = False
         self.life += 1
         self.power_cuts += 1
@@ -179,8 +185,15 @@ class Torture:
     def _submit(self) -> None:
         jobs, self.box.jobs = self.box.jobs, []
         for line, job in jobs:
-            way = Line(self.by_asset[job.meter], self.judge, self.draw)
+            way = Line(self.by_asset[job.meter], self.judge, self.draw, self._audit)
             self.after(way.wait_s(), partial(self._turn, way, line, job, self.life))
+
+    def _audit(self, home: Home, sent: Sent) -> None:
+        self.auditor.frame(home, sent, self.connection())
+
+    def connection(self) -> Connection:
+        """The rows as committed."""
+        return Connection(NOWHERE, self.platter.connection)
 
     def _turn(self, way: Line, line: str, job: Job, life: int) -> None:
         """A job's turn on the line."""
@@ -231,7 +244,9 @@ class Torture:
             if kind == "results":
                 self._answered(json.loads(body))
             elif kind == "events":
-                self._event(json.loads(body)["event"])
+                event = json.loads(body)["event"]
+                self.auditor.told(event)
+                self._event(event)
 
     def _read_decisions(self) -> None:
         rows = self.platter.connection.execute(
@@ -320,14 +335,18 @@ class Torture:
 
     def send(self, payload: bytes) -> None:
         """It is in the broker; what is not acknowledged comes again."""
+        self.attempts.heard(payload)
         if not self.online or not self.transact(lambda: self.box.arrive(payload)):
             self.at_broker.append(payload)
 
-    def deliver(self) -> None:
-        if self.up and self.online:
+    def deliver(self, payload: bytes = b"", *, retained: bool = False) -> None:
+        """What the broker kept; or one message that it does not keep."""
+        if payload:
+            self.transact(lambda: self.box.arrive(payload, retained=retained))
+        elif self.up and self.online:
             waiting, self.at_broker = self.at_broker, []
-            for payload in waiting:
-                self.send(payload)
+            for one in waiting:
+                self.send(one)
 
     # --- people -----------------------------------------------------------------------------------
 
@@ -350,6 +369,8 @@ class Torture:
         self.sync(home)
         self.judge.files[home.number].changed_at = self.now
         self.judge.books(home, self.now)
+        if self.up:
+            self.auditor.ended(home, self.connection(), self.now)
         if self.judge.owed(home, self.now):
             since = self.judge.files[home.number].owed_from or self.now
             self.after(61, partial(self.overdue, home, since))
@@ -358,8 +379,8 @@ class Torture:
         if self.judge.files[home.number].owed_from != since:
             return
         up_for_s = self.now - self.judge.outside.started_at if self.up else 0.0
-        if up_for_s > 60 and self.judge.too_late(home, max(since, self.now - up_for_s), self.now):
-            self.judge._must(False, "R32", home, self.now, f"owed since {since:.3f}")
+        if up_for_s > 60:
+            self.judge.late(home, max(since, self.now - up_for_s), self.now)
         self.after(30, partial(self.overdue, home, since))
 
     def pay(self, home: Home) -> None:
@@ -487,6 +508,7 @@ def torture(seed: int, days: int = DAYS) -> Torture:
     prepare(world)
     world.run(world.end)
     world.settle()
+    world.auditor.end(world.connection(), world.now)
     return world
 
 
