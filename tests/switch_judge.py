@@ -232,9 +232,11 @@ class Judge:
 
     def _paused(self, home: Home, at: float, waited_s: float) -> None:
         """One restore a minute while the area is strained; one more may have been on its way."""
-        strained_at = self.outside.strained_at
-        if strained_at is None or at - strained_at < MINUTE + ON_THE_WAY_S or waited_s >= 600:
+        box = self.outside
+        if box.strained_at is None or waited_s >= 600:
             return
+        if at - max(box.strained_at, box.started_at + 2 * MINUTE) < MINUTE + ON_THE_WAY_S:
+            return  # not long known
         near = sum(one > at - MINUTE for one, _, _ in self.closes)
         self._must(near < 2, "R36", home, at, f"{near} restores in a minute of a strained area")
 

@@ -1,16 +1,18 @@
 """What strangers and insiders without the right send the whole gateway changes nothing in it."""
 
+import sqlite3
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from gateway.store.connection import Connection
-from tests.switch_attempts import ATTEMPTS, RULES, Attempts, strained
+from tests.switch_attempts import ATTEMPTS, RECORDS, RULES, STATES, Attempts, strained
 from tests.switch_auditor import Auditor
 from tests.switch_judge import WrongError
 from tests.switch_street import homes
 from tests.switch_world import HOUR, KEYS, ROLES, SwitchWorld
+from tests.world import START
 
 
 class Doorway:
@@ -90,6 +92,49 @@ def test_an_attempt_without_an_answer_is_found_out(door: Doorway) -> None:
     auditor.look(door.connection(), door.wall() + 60)
     with pytest.raises(WrongError, match="R06"):
         auditor.look(door.connection(), door.wall() + HOUR)
+
+
+class Yielding:
+    """The door of a gateway that does whatever it is told."""
+
+    gateway = "world"
+
+    def __init__(self) -> None:
+        self.draw, self.homes = Random(7), homes(Random(7), 7)
+        self.persons = {name: (KEYS[name], roles) for name, roles in ROLES.items()}
+        self.auditor = Auditor(self.homes)
+        self.rows = sqlite3.connect(":memory:")
+        for name in (*STATES, *RECORDS):
+            self.rows.execute(f"create table {name} (body text)")
+
+    def wall(self) -> float:
+        return START
+
+    def connection(self) -> Connection:
+        return Connection(Path(":memory:"), self.rows)
+
+    def deliver(self, payload: bytes, *, retained: bool = False) -> None:
+        self.rows.execute("insert into operation values (?)", (f"{retained} {payload!r}",))
+
+
+@pytest.mark.parametrize(
+    ("what", "rule"),
+    [
+        ("forged", "R06"),
+        ("out of role", "R06"),
+        ("retained", "R06"),
+        ("an id used again", "R03"),
+        ("three months old", "R04"),
+        ("valid for a week", "R04"),
+        ("another's meter", "R07"),
+        ("a meter by a pattern", "R01"),
+    ],
+)
+def test_a_gateway_that_obeys_is_found_out(what: str, rule: str) -> None:
+    attempts = Attempts(Yielding())
+    attempts.heard(attempts.by_relays())
+    with pytest.raises(WrongError, match=f"{rule}.*changed operation"):
+        attempts.one(what)
 
 
 def test_every_attempt_breaks_a_rule_that_there_is() -> None:

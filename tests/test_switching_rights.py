@@ -3,6 +3,7 @@ say (tests/test_right_to_cut.py) must come about by real orders, readings, clock
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
 from gateway.north.contract import instant, unix_s
 from tests.switch_world import DAY, HOUR, SwitchWorld
+from tests.world import START
 
 Make = Callable[..., SwitchWorld]
 NOON = 4 * HOUR
@@ -371,3 +373,25 @@ def test_r37_who_pays_after_a_correction_against_him_was_not_cut_wrongly(make: M
     assert 0 < balance_e4(world) < 50_000
     assert world.told() == ["trip"]
     assert "wrong_cut" not in turns(world)
+
+
+# --- who is not really cut ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relay", ["welded", "deaf", "back=600", "late=3000"])
+def test_r30_whatever_the_relay_says_what_was_used_is_charged(make: Make, relay: str) -> None:
+    world = make(relay)
+    world.to_debt()
+    world.run(16.5 * HOUR - (world.clock.now() - START))  # half past midnight
+    world.run(600)
+    assert world.told()[:1] == ["trip"]
+    account = world.core._prepaid.accounts.current("1001") if world.core._prepaid else None
+    assert account is not None
+    start_wh = account.meterings[0].start["energy_active_import"]
+    shown = world.meter().household.truth(START + 16 * HOUR)["energy_active_import"].text()
+    used_wh = int(Decimal(shown or "0") * 100) * 10 - start_wh
+    [(charged_wh,)] = world.database.rows(
+        "select amount from balance where account = '1001' and ledger = 'charged'"
+    )
+    assert charged_wh == used_wh
+    assert charged_wh > 24_000
