@@ -24,7 +24,7 @@ from gateway.north.commands import Judge
 from gateway.north.delivery import Delivery, DeliverySettings
 from gateway.orders import Orders
 from gateway.prepayment import drafts, rerate
-from gateway.prepayment.account import Account, Metering, Mode
+from gateway.prepayment.account import Account, Metering
 from gateway.prepayment.ledger import Draft, Ledger, reversal
 from gateway.prepayment.settle import Part, Position
 from gateway.prepayment.validity import TOTAL, Flag

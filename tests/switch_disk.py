@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from gateway.prepayment.tariff_reader import parse
 from gateway.store.ballast import Ballast
 from gateway.store.database import Database
 from gateway.store.head import Head, HeadFile
@@ -18,7 +19,6 @@ from gateway.store.outbox import Lane, Outbox
 from gateway.store.startup import How
 from gateway.store.tariffs import Tariffs, TariffVersion
 from gateway.store.upgrade import upgrade
-from gateway.prepayment.tariff_reader import parse
 from tests.money_rig import flat
 
 NOWHERE = Path("torture.db")

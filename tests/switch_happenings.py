@@ -361,7 +361,7 @@ def strain(world: Torture) -> None:
 def dry_run(world: Torture) -> None:
     outside = world.judge.outside
 
-    def turned(on: bool, _result: dict[str, Any]) -> None:  # noqa: FBT001
+    def turned(on: bool, _result: dict[str, Any]) -> None:
         outside.dry_run = on
         outside.changed_at = world.now
 

@@ -11,7 +11,6 @@ from random import Random
 from gateway.disconnection.relay_table import Signal as Seen
 from gateway.events import Fault, Job, JobDone, Outcome, Priority, Timed
 from protocols.base import Reply, Request, RequestError
-from protocols.dlt645_items import find
 from protocols.dlt645_relay import parse
 from protocols.relay import Action
 from tests.switch_auditor import Sent

@@ -4,6 +4,7 @@ say (tests/test_right_to_cut.py) must come about by real orders, readings, clock
 
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
 from gateway.north.contract import instant, unix_s
+from protocols.base import Value
 from tests.switch_world import DAY, HOUR, SwitchWorld
 from tests.world import START
 
@@ -340,6 +342,45 @@ def test_r31_no_trip_within_ten_minutes_of_a_restore(make: Make) -> None:
     world.until(lambda: world.stages(id_)[-1:] == ["failed"], 300)
     assert "R31" in world.failed()[0]
     assert world.told() == ["trip", "allow_close"]
+
+
+def test_r23_a_restart_does_not_shorten_a_long_time_offline(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    world.until(lambda: world.case_state() is State.SCHEDULED, NOON)
+    world.run(10)
+    world.broker_down()
+    world.run(20.5 * HOUR)
+    world.power_cut()
+    world.run(60)
+    world.start()
+    world.run(1.5 * HOUR)  # eight in the morning, and the start's own quiet time nearly over
+    world.broker_up()
+    back = world.clock.now()
+    world.until(lambda: world.relay_state() is At.OPEN, 8 * HOUR)
+    assert world.clock.now() - back > 2 * HOUR
+
+
+def test_r36_low_voltage_holds_up_restores_where_nobody_gave_the_rated_current(make: Make) -> None:
+    world = make(switching='cuts_per_day_percent = 100\narea_meter = "M3"', count=4)
+    meters = ("M0", "M1", "M2")
+    world.run(180)
+    for n, meter in enumerate(meters):
+        world.open(f"100{n}", meter)
+    world.run(5)
+    world.agree("1000", "1001", "1002")
+    world.until(lambda: all(world.relay_state(one) is At.OPEN for one in meters), 8 * HOUR)
+    low = {"voltage_l1n": Value(1900, 1)}
+    for n in range(3):
+        world.core._switching.polled("M3", low, world.clock.now())  # type: ignore[union-attr]
+        world.top_up("60.00", f"100{n}")
+    began = world.clock.now()
+    while any(world.relay_state(one) is not At.ALLOWED for one in meters):
+        world.core._switching.polled("M3", low, world.clock.now())  # type: ignore[union-attr]
+        world.run(30)
+        assert world.clock.now() - began < 900
+    sent = sorted(one.at for meter in meters for _, one in world.store.operations(meter)[:1])
+    assert all(later - first > 55 for first, later in pairwise(sent))
 
 
 # --- a cut that was wrong -------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class SwitchingRoom:
         good = {name: one for name, one in values.items() if one.quality is Quality.GOOD}
         if "relay_state" in good:
             self.work.polled(meter, tripped=good["relay_state"].amount == "tripped")
-        if meter == self._settings.area_meter and self._settings.transformer_a:
+        if meter == self._settings.area_meter:
             self._note_load(good, wall)
 
     def asked(self, event: JobDone) -> bool:
@@ -228,7 +228,9 @@ class SwitchingRoom:
         return min(work_at, now + max(TICK_S, min(cases_at, orders_at) - wall))
 
     def _begin(self, now: float, wall: float) -> bool:
-        self._was = self._world.reach()
+        reach = self._world.reach()
+        # Nobody knows how long it was offline before: then that was long.
+        self._was = reach if reach.up else Reach(up=False, since=-math.inf)
         self._begun = self.work.act(now, partial(self.relays.start, wall))
         return self._begun
 
@@ -264,7 +266,8 @@ class SwitchingRoom:
             after = mass_limits.reconnected(self._store.mass(), limits, offline_s, wall)
             if not self.work.act(now, partial(self._store.set_mass, after)):
                 return
-        self._was = reach
+        if reach.up is not was.up:
+            self._was = reach
 
     def _wake(self, account: str = "") -> None:
         """Something happened to a case, or may have happened to all: look at the next tick."""
@@ -320,9 +323,11 @@ class SwitchingRoom:
     def _note_load(self, good: Mapping[str, Value], wall: float) -> None:
         currents = [_steps(good[name], 1) for name in CURRENTS if name in good]
         voltages = [_steps(good[name], 1000) for name in VOLTAGES if name in good]
-        if currents and voltages:
-            percent = 100 * max(currents) // self._settings.transformer_a
-            load = Load(age_s=0.0, current_percent=percent, voltage_mv=min(voltages))
+        rated_a, enough_mv = self._settings.transformer_a, self._settings.limits.voltage_min_mv
+        if voltages or (currents and rated_a):
+            percent = 100 * max(currents, default=0) // rated_a if rated_a else 0
+            voltage_mv = min(voltages, default=enough_mv)
+            load = Load(age_s=0.0, current_percent=percent, voltage_mv=voltage_mv)
             self._area = wall, load
 
     def _load(self, wall: float) -> Load | None:
