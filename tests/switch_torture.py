@@ -273,7 +273,8 @@ class Torture:
             case "relay":
                 home = self.by_asset[event["meter"]]
                 self.judge.said(home, event["what"], self.now)
-                if event["what"] in CALLED:
+                alarmed = event["what"] == "restore_late" and event["cause"] == "alarm"
+                if event["what"] in CALLED or alarmed:
                     self.after(self.draw.uniform(1, 48) * HOUR, partial(self.visit, home))
             case "cuts_latched":
                 self.judge.count["latched"] += 1
@@ -404,8 +405,10 @@ class Torture:
         """A proof of delivery arrives; where the clock says nothing, it waits."""
         from gateway.north.contract import instant  # noqa: PLC0415
 
+        if self.rounds[home.number] != round_:
+            return
         if not (self.up and self.online and self.trusted):
-            self.after(HOUR, partial(self.proven, home, what, round_))
+            self.after(4 * HOUR, partial(self.proven, home, what, round_))
             return
         file = self.judge.files[home.number]
 
