@@ -101,7 +101,8 @@ def _relay(facts: Facts) -> Iterator[str]:
     if meter is None:
         return
     if _older(meter.status_age_s, facts.margins.poll_age_max_s):
-        yield f"the relay's state was not read within {facts.margins.poll_age_max_s} s"
+        limit_s = facts.margins.poll_age_max_s
+        yield f"the relay's state and the register were not read within {limit_s} s"
     elif not meter.closed or meter.position not in (State.CLOSED, State.TRIP_WANTED):
         shown = "closed" if meter.closed else "open"
         yield f"the relay is not closed: the meter says {shown}, its procedure {meter.position}"
@@ -156,6 +157,8 @@ def _flags(facts: Facts) -> Iterator[str]:
         yield f"protected until {veto.until or 'removed'}: {veto.reason}"
     if account.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT):
         yield f"an account of the class {account.class_}"
+    if account.mode is Mode.PREPAY_AGREEMENT and facts.purpose is Purpose.SHEDDING:
+        yield "an account that by agreement is never disconnected automatically"
 
 
 def _unprotected(facts: Facts) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What the rows of the relays ask for, done at the meters: looks, commands, and what comes of them.
 
-    tick(...)         what is due now: looks, restores, pauses that are over
+    tick(...)         what is due now: looks, restores, pauses that are over; and when the next is
     examine(...)      one fresh look at a meter before a trip, for whoever judges it
     send_trip(...)    after the commit that says ``sent``: the one control request of a trip
 
@@ -12,6 +12,7 @@ trip and a restore never overtake each other.
 Used by the core alone.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,6 @@ from gateway.store.switching import KeptRelay, Step, Switching
 from gateway.switching.relay_look import Look, What, conducts, look, plan, seen
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
-    STEPPED_S,
     TAKES,
     TRIP_VALID_S,
     Permit,
@@ -45,9 +45,8 @@ from protocols.exchanges import Exchange
 from protocols.relay import Action
 
 TICK_S = 0.5
-IDLE_S = 5.0
-WATCH_S = 300.0
-"""A relay that is open, or that nobody knows of, is looked at so often."""
+AGAIN_S = 5.0
+"""What could not be noted is tried again after this."""
 LOOK_WITHIN_S = 60.0
 READ_IN = (
     State.TRIP_READING,
@@ -112,12 +111,11 @@ class RelayWork:
         self._busy: dict[str, _Work] = {}
         self._at: dict[str, float] = {}
         """By meter, Unix time before which nothing is due."""
-        self._offset = 0.0
-        """Of Unix time to the monotonic one."""
         self._open: dict[str, Look] = {}
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
         self._refused: dict[str, set[str]] = {}
+        self._plans: dict[tuple[str, What], tuple[Exchange, ...]] = {}
         self._stirred: set[str] = set()
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
@@ -154,16 +152,19 @@ class RelayWork:
 
     # --- what the rows ask for --------------------------------------------------------------------
 
+    def clock_set(self) -> None:
+        """The clock was set: nobody waits for a time of the old one."""
+        self._at.clear()
+
     def tick(self, now: float, wall: float) -> float:
-        """Do what is due; returns the monotonic time of the next tick."""
-        if abs(wall - now - self._offset) > STEPPED_S:
-            # The clock was set: nobody waits for a time of the old one.
-            self._offset = wall - now
-            self._at.clear()
+        """Do what is due; returns the monotonic time of the next tick, if nothing else happens.
+
+        How late restores are is told by and by, with whatever tick comes then.
+        """
         stirred, self._stirred = self._stirred, set()
         for meter in stirred - self._busy.keys():
             self._look(meter, What.STATE, now)
-        soonest = IDLE_S
+        soonest = math.inf
         for kept in self._store.relays_not_closed():
             meter = kept.relay.meter
             if meter not in self._relays.meters:
@@ -192,7 +193,7 @@ class RelayWork:
     def _drive(self, kept: KeptRelay, now: float, wall: float) -> None:
         relay, meter = kept.relay, kept.relay.meter
         if relay.state in READ_IN or relay.state in WATCHED:
-            self._at[meter] = wall + WATCH_S
+            self._at[meter] = wall + self._relays.times(meter).watch_s
             self._look(meter, What.STATE, now)
         elif relay.state is State.RESTORE_SENT:
             self._restore(kept, now, wall)
@@ -206,12 +207,15 @@ class RelayWork:
                 self._at[meter] = turn
             else:
                 self.act(now, partial(self._relays.signal, meter, signal, wall))
+        else:
+            self._at[meter] = relay.next_at
 
     def _due(self, meter: str, effects: tuple[Effect, ...], wall: float) -> None:
         """When the next thing is due: forgotten with the process, and then it is due at once."""
-        reads = [one.at for one in effects if one.do in (Do.READ, Do.WATCH_ENERGY)]
+        waits = [one.at for one in effects if one.do in (Do.READ, Do.WATCH_ENERGY, Do.WAIT)]
         watched = self._relays.get(meter).relay.state in WATCHED
-        self._at[meter] = min(reads, default=wall + WATCH_S if watched else 0.0)
+        watch_s = self._relays.times(meter).watch_s
+        self._at[meter] = min(waits, default=wall + watch_s if watched else 0.0)
 
     def _tell_late(self, kept: KeptRelay, now: float, wall: float) -> None:
         """Late, an alarm, a breach: each is told once in the life of a process."""
@@ -231,12 +235,19 @@ class RelayWork:
         return True
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
-        exchanges = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
+        exchanges = self._plan(meter, what)
         state = self._relays.get(meter).relay.state
         restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
         line, job = self._polling.ask(meter, exchanges, priority, now + LOOK_WITHIN_S)
         self._begin(line, job, _Work(meter, what, exchanges, judge, state))
+
+    def _plan(self, meter: str, what: What) -> tuple[Exchange, ...]:
+        known = self._plans.get((meter, what))
+        if known is None:
+            known = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
+            self._plans[meter, what] = known
+        return known
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -256,6 +267,7 @@ class RelayWork:
         for exchange, outcome in zip(work.exchanges, event.outcomes, strict=True):
             if outcome.permanent:
                 self._refused.setdefault(work.meter, set()).add(exchange.key)
+                self._plans.clear()
         readings = [one for one in found if isinstance(one, Reading)]
         seen_now = look(self._relays.meters[work.meter], readings)
         if seen_now.status_at is not None:
@@ -368,7 +380,7 @@ class RelayWork:
             return
         signals = {"sent": Signal.ACCEPTED, "refused": Signal.REFUSED}
         if not self.act(now, partial(self._note, work, what, data, wall, signals.get(what))):
-            self._at[work.meter] = wall + IDLE_S
+            self._at[work.meter] = wall + AGAIN_S
 
     def _note(
         self, work: _Work, what: str, data: dict[str, object], wall: float, signal: Signal | None

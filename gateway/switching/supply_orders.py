@@ -14,6 +14,7 @@ that was never committed.
 Used by the core alone.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -43,6 +44,10 @@ from gateway.switching.shed_walk import ShedWalk
 from protocols.relay import Action
 
 TRIES_MAX = 3
+PACE_S = 10.0
+"""How often an order under way is looked at."""
+BUSY_S = 1.0
+"""How often it is tried whether a meter is free."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -69,6 +74,10 @@ class SupplyOrders:
         self._desk = desk
         self._answer = steps.answer
         self._walk = ShedWalk(steps, judging, work)
+        self._at: dict[str, float] = {}
+        """By order, Unix time before which there is nothing to do for it."""
+        self._commands: dict[str, contract.Command] = {}
+        """What the orders under way say."""
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
 
@@ -185,18 +194,45 @@ class SupplyOrders:
 
     # --- carried out ------------------------------------------------------------------------------
 
-    def tick(self, now: float, wall: float) -> None:
-        """Go on with every order under way."""
-        for underway in self._store.orders():
-            command = command_of().model_validate_json(underway.command, strict=True)
-            order = command.command
-            match order:
-                case orders.RelayTrip() if not underway.progress:
-                    self._begin_trip(command, order, now, wall)
-                case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
-                    self._work.examine(meter, partial(self._errand, command), now)
-                case orders.ShedLoad():
-                    self._walk.go_on(underway, command, order, now, wall)
+    def wake(self, account: str = "") -> None:
+        """Something was said about an account, or about all: look at the orders at once."""
+        for id_ in list(self._at):
+            order = self._commands[id_].command
+            if not account or getattr(order, "account", account) == account:
+                del self._at[id_]
+
+    def tick(self, now: float, wall: float) -> float:
+        """Go on with every order under way; returns the Unix time when it is worth another look."""
+        underway = self._store.orders()
+        for gone in self._commands.keys() - {one.id for one in underway}:
+            del self._commands[gone]
+            self._at.pop(gone, None)
+        for one in underway:
+            if wall >= self._at.get(one.id, 0.0):
+                self._at[one.id] = self._go_on(one, now, wall)
+        return min(self._at.values(), default=math.inf)
+
+    def _go_on(self, underway: Underway, now: float, wall: float) -> float:
+        """Go on with one of them; returns the Unix time of the next look."""
+        command = self._command(underway)
+        match command.command:
+            case orders.RelayTrip() as order:
+                if underway.progress:
+                    return math.inf  # what becomes of the relay ends it
+                return self._begin_trip(command, order, now, wall)
+            case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
+                asked = self._work.examine(meter, partial(self._errand, command), now)
+                return wall + (PACE_S if asked else BUSY_S)
+            case orders.ShedLoad() as order:
+                self._walk.go_on(underway, command, order, now, wall)
+        return wall + PACE_S
+
+    def _command(self, underway: Underway) -> contract.Command:
+        known = self._commands.get(underway.id)
+        if known is None:
+            known = command_of().model_validate_json(underway.command, strict=True)
+            self._commands[underway.id] = known
+        return known
 
     def recheck(self, kept: KeptRelay, now: float, wall: float) -> None:
         """A trip by order whose reply was lost is judged anew."""
@@ -205,7 +241,7 @@ class SupplyOrders:
             stop = partial(self._relays.signal, kept.relay.meter, Signal.WANT_CLOSED, wall)
             self._work.act(now, stop)
             return
-        command = command_of().model_validate_json(underway.command, strict=True)
+        command = self._command(underway)
         if isinstance(command.command, orders.ShedLoad):
             self._walk.recheck(kept, command, now)
         else:
@@ -245,11 +281,13 @@ class SupplyOrders:
 
     def _begin_trip(
         self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
-    ) -> None:
-        if wall > contract.unix_s(command.not_after):
+    ) -> float:
+        """Have a look for a trip that could be made; returns the Unix time of the next try."""
+        not_after = contract.unix_s(command.not_after)
+        if wall > not_after:
             late = partial(self._finish, command.id, "expired", wall, "not_after has passed", {})
             self._work.act(now, late)
-            return
+            return wall + BUSY_S
         ready: list[bool] = []
 
         def look() -> None:
@@ -259,8 +297,12 @@ class SupplyOrders:
                 # It waits for the second person, as long as it is valid.
                 ready.append(all(one.code != "approval" for one in failed))
 
-        if self._work.act(now, look) and any(ready):
-            self._work.examine(order.meter, partial(self._judge_trip, command), now)
+        if not self._work.act(now, look):
+            return wall + BUSY_S
+        if not any(ready):
+            return not_after + BUSY_S
+        asked = self._work.examine(order.meter, partial(self._judge_trip, command), now)
+        return wall + (PACE_S if asked else BUSY_S)
 
     def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
         sent: list[KeptRelay] = []
