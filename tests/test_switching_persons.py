@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.disconnection.case import State
+from gateway.disconnection.relay_table import State as At
 from gateway.keys import key_table
 from tests.switch_world import DAY, HOUR, KEYS, ROLES, SwitchWorld
 
@@ -226,3 +227,28 @@ def test_r09_two_who_would_remove_different_things_remove_nothing(make: Make) ->
     world.order("protect.remove", by="stops2", dispute=True, **keys)
     world.run(5)
     assert protected(world)
+
+
+# --- two persons for each trip --------------------------------------------------------------------
+
+
+def test_r11_an_approval_of_a_trip_is_good_for_one_trip(make: Make) -> None:
+    world = make(switching="quiet_minutes = 0\ncuts_per_day_percent = 100")
+    world.to_debt()
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(60)
+    trip: dict[str, Any] = {"meter": "M0", "account": "1001", "reason": "the roof burns"}
+    first = world.order("relay.trip", **trip)
+    world.until(lambda: world.relay_state() is At.OPEN, HOUR)
+    world.order("relay.close", meter="M0", reason="it is out")
+    world.until(lambda: world.relay_state() is At.ALLOWED, 60)
+    relay = world.meter().relay
+    assert relay is not None
+    relay.press(world.clock.true())
+    world.run(HOUR)
+
+    second = world.order("relay.trip", **trip)
+    world.run(400)
+    assert world.stages(first) == ["accepted", "sent", "confirmed"]
+    assert world.stages(second) == ["accepted", "expired"]
+    assert world.told() == ["trip", "allow_close"]

@@ -25,8 +25,10 @@ from gateway.disconnection.case import Cancel
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.preflight import preflight
 from gateway.disconnection.relay_table import Signal, State
+from gateway.disconnection.votes import Action
 from gateway.north import contract
 from gateway.north import contract_switching as orders
+from gateway.north.approvals import Subject
 from gateway.north.commands import key_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
@@ -39,7 +41,7 @@ from gateway.switching.relay_look import Look, seen
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
-from protocols.relay import Action
+from protocols.relay import Action as Tell
 
 TRIES_MAX = 3
 DONE = (State.CLOSED, State.ALLOWED)
@@ -220,6 +222,8 @@ class SupplyOrders:
             return
         data = {"meter": kept.relay.meter, "relay": state.value}
         if state is State.OPEN and kept.relay.wanted_open:
+            subject = Subject(action=Action.TRIP, account=kept.account, policy="", request=command)
+            self._desk.over(subject, wall, "gateway", f"used for {command}")
             self._finish(command, "confirmed", wall, "", data)
         elif state in FAILED:
             self._finish(command, "failed", wall, state.value, data)
@@ -313,7 +317,7 @@ class SupplyOrders:
             self._begin(command, tries=tries + 1)
 
         if self._work.act(now, note) and not refused:
-            action = Action.PROTECT_ON if order.on else Action.PROTECT_OFF
+            action = Tell.PROTECT_ON if order.on else Tell.PROTECT_OFF
             self._work.send(order.meter, action, found, _came, now, wall)
 
     def _close_after_all(
