@@ -326,3 +326,52 @@ def test_r11_amounts_and_expiry_offline_with_two_key_files(make: Make) -> None:
     facts = from_json(decided.facts)
     assert {one.by for one in facts.due.approved} == {"agrees"}
     assert facts.due.requested_by == "asks"
+
+
+# --- taking a disconnection back ------------------------------------------------------------------
+
+
+def test_a_cancelled_cut_is_confirmed_when_the_supply_is_back(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    world.meter().meter.silent = True
+    id_ = world.order("disconnect.cancel", account="1001", reason="the wrong house")
+    world.run(60)
+    assert world.stages(id_) == ["accepted"]
+    world.power_cut()
+    world.start()
+    world.meter().meter.silent = False
+    world.until(lambda: world.relay_state() is At.ALLOWED, 600)
+    world.run(10)
+    assert world.stages(id_) == ["accepted", "confirmed"]
+    assert world.told() == ["trip", "allow_close"]
+    relay = world.meter().relay
+    assert relay is not None
+    relay.press(world.clock.true())
+    world.until(lambda: world.relay_state() is At.CLOSED, HOUR)
+    world.run(10)
+    assert world.stages(id_) == ["accepted", "confirmed"], "said once"
+
+
+def test_a_case_that_has_cut_nobody_is_cancelled_at_once(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    id_ = world.order("disconnect.cancel", account="1001", reason="the wrong house")
+    world.run(5)
+    assert world.stages(id_) == ["confirmed"]
+    assert "ordered" in str(world.events("disconnection")[-2:])
+
+
+def test_a_trip_that_is_taken_back_on_the_way_is_answered(make: Make) -> None:
+    world = make(switching="quiet_minutes = 0")
+    world.to_debt()
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(60)
+    trip = world.order("relay.trip", meter="M0", account="1001", reason="the roof burns")
+    world.until(lambda: world.relay_state() is At.TRIP_WATCHING, HOUR)
+    close = world.order("relay.close", meter="M0", reason="it does not")
+    world.until(lambda: world.relay_state() is At.ALLOWED, 120)
+    world.run(10)
+    assert world.stages(trip) == ["accepted", "sent", "failed"]
+    assert world.stages(close) == ["accepted", "confirmed"]
+    assert world.store.orders() == []
