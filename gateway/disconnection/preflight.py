@@ -230,10 +230,18 @@ def _fresh_notice(facts: Facts) -> Iterator[str]:
 
 
 def _approvals(facts: Facts) -> Iterator[str]:
-    valid = {one.by for one in facts.due.approved if _counts(one, facts)}
-    valid.discard(facts.due.requested_by)
+    valid = agreed_until(facts)
     if len(valid) < facts.due.approvals:
         yield f"{len(valid)} valid approvals by others than who asked; needed {facts.due.approvals}"
+
+
+def agreed_until(facts: Facts) -> dict[str, float]:
+    """Until when each person's approval counts, by key; never that of who asked for the cut."""
+    until: dict[str, float] = {}
+    for one in facts.due.approved:
+        if one.by != facts.due.requested_by and _counts(one, facts):
+            until[one.by] = max(one.expires, until.get(one.by, 0.0))
+    return until
 
 
 def _counts(approval: Approval, facts: Facts) -> bool:

@@ -25,7 +25,7 @@ from gateway.disconnection import mass_limits
 from gateway.disconnection.case import BEFORE_SENT, Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
 from gateway.disconnection.friendly import next_free, protected_within
-from gateway.disconnection.preflight import preflight
+from gateway.disconnection.preflight import agreed_until, preflight
 from gateway.disconnection.procedure import next_at, tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
@@ -273,7 +273,7 @@ class Cutting:
         facts = self._steps.facts(now)
         if any(one.code == "approval" for one in preflight(facts).failed):
             return False
-        ends = sorted((one.expires for one in facts.due.approved), reverse=True)
+        ends = sorted(agreed_until(facts).values(), reverse=True)
         self._steps.step(now, Signal.APPROVED, until=ends[max(1, facts.due.approvals) - 1])
         return True
 

@@ -16,6 +16,7 @@ Used by the core alone.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,11 @@ from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.preflight import preflight
-from gateway.disconnection.relay_table import Signal, State
+from gateway.disconnection.relay_table import RESTORING, Signal, State
+from gateway.disconnection.votes import Action
 from gateway.north import contract
 from gateway.north import contract_switching as orders
+from gateway.north.approvals import Subject
 from gateway.north.commands import key_of
 from gateway.north.parts import command_of
 from gateway.orders import Outcome
@@ -41,7 +44,7 @@ from gateway.switching.relay_look import Look, seen
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
-from protocols.relay import Action
+from protocols.relay import Action as Tell
 
 TRIES_MAX = 3
 PACE_S = 10.0
@@ -109,10 +112,20 @@ class SupplyOrders:
         if outcome.stage == "refused":
             return outcome
         if isinstance(order, orders.DisconnectCancel):
-            self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command.id)
+            return self._cancel(order, given, outcome)
         if asks:
             self._cutting.request(order.account, key_of(command), command.id, given.wall)
         return outcome
+
+    def _cancel(self, order: orders.DisconnectCancel, given: Given, outcome: Outcome) -> Outcome:
+        """Cancel a case: at once, or answered when the supply is back that it had cut."""
+        kept, command = self._store.case(order.account), given.command.id
+        self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command)
+        relay = self._store.relay(kept.case.meter) if kept else None
+        if relay is None or relay.command != command or relay.relay.state not in RESTORING:
+            return outcome
+        self._store.set_relay(replace(relay, purpose=Purpose.ORDER))
+        return Outcome("accepted", "its supply is being restored")
 
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
@@ -170,6 +183,10 @@ class SupplyOrders:
         if self._relays.get(meter).relay.state in DONE:
             return False
         kept, cause = self._relays.get(meter), command or "ordered for all"
+        tripped = kept.relay.wanted_open and kept.purpose is Purpose.ORDER
+        if tripped and self._store.order(kept.command):
+            data = {"meter": meter, "relay": kept.relay.state.value}
+            self._finish(kept.command, "failed", wall, f"closed again: {cause}", data)
         wish = Wish(kept.account, Purpose.ORDER, command, cause)
         self._relays.signal(meter, Signal.RELEASED, wall, wish=wish)
         self._relays.signal(meter, Signal.WANT_CLOSED, wall, wish=wish)
@@ -257,11 +274,18 @@ class SupplyOrders:
             return
         data = {"meter": kept.relay.meter, "relay": state.value}
         if state is State.OPEN and kept.relay.wanted_open:
-            self._finish(command, "confirmed", wall, "", data)
+            subject = Subject(action=Action.TRIP, account=kept.account, policy="", request=command)
+            self._desk.over(subject, wall, "gateway", f"used for {command}")
+            stage, reason = "confirmed", ""
         elif state in FAILED:
-            self._finish(command, "failed", wall, state.value, data)
+            stage, reason = "failed", state.value
         elif state in DONE and not kept.relay.wanted_open:
-            self._finish(command, "confirmed", wall, "", data)
+            stage, reason = "confirmed", ""
+        else:
+            return
+        self._finish(command, stage, wall, reason, data)
+        # Whatever the relay does from here on is no answer to that order.
+        self._store.set_relay(replace(kept, command=""))
 
     def _finish(
         self, command: str, stage: str, wall: float, reason: str, data: Mapping[str, object]
@@ -356,7 +380,7 @@ class SupplyOrders:
             self._begin(command, tries=tries + 1)
 
         if self._work.act(now, note) and not refused:
-            action = Action.PROTECT_ON if order.on else Action.PROTECT_OFF
+            action = Tell.PROTECT_ON if order.on else Tell.PROTECT_OFF
             self._work.send(order.meter, action, found, _came, now, wall)
 
     def _close_after_all(
