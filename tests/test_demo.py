@@ -127,12 +127,19 @@ def test_a_complaint_is_a_failure() -> None:
         balances_wrong=0,
         topups_counted_once=6,
         journal_unsound=0,
+        cuts=1,
+        restored=1,
+        wrong_cuts=0,
+        cut_after_s=9_000,
+        restored_after_s=9.4,
     )
 
     assert Verdict(counts).good
     assert not Verdict(counts, ("1 stored message did not arrive",)).good
     assert "1 lost" in Verdict(counts).told()
     assert "6 accounts, 0 balances wrong" in Verdict(counts).told()
+    assert Verdict(counts, (), ("cut", "back")).told().endswith("1 restored, 0 wrongly cut")
+    assert Verdict(counts, (), ("cut", "back")).told().startswith("cut\nback\n6 meters"[:8])
 
 
 # --- the view -------------------------------------------------------------------------------------
@@ -152,7 +159,9 @@ def moment(shown: State | None, elapsed_s: float = 42.0) -> Moment:
         summary=Ledger().summary(),
         standings={"A1": customer} if shown else {},
         sold=2,
+        cut="1006: is cut in 9 s",
         hint="Ctrl-C ends it.",
+        command="taiqu disconnect why 1006",
     )
 
 
@@ -166,7 +175,8 @@ def test_a_wide_window_shows_everything() -> None:
     ]
     assert lines[0] == "taiqu demo, 42 s: 1 accounts, 15.39 yuan left, 1 low, 2 top-ups sold"
     assert "east: in use 13%, 321 exchanges, 10 silent" in lines
-    assert lines[-1] == "Ctrl-C ends it."
+    assert lines[1] == "1006: is cut in 9 s"
+    assert lines[-2:] == ["Ctrl-C ends it.", "taiqu disconnect why 1006"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 64, 80, 100])
@@ -183,13 +193,13 @@ def test_any_window_is_filled_and_never_overflown(width: int, height: int) -> No
 
 
 def test_a_narrow_window_keeps_what_matters() -> None:
-    header = page(moment(state(TAKEN_AT)), 48, 24)[2]
+    header = page(moment(state(TAKEN_AT)), 48, 24)[3]
 
     assert header.split() == ["meter", "import", "kWh", "voltage", "V", "power", "W", "read"]
 
 
 def test_a_usual_window_shows_the_money() -> None:
-    header = page(moment(state(TAKEN_AT)), 80, 24)[2]
+    header = page(moment(state(TAKEN_AT)), 80, 24)[3]
 
     assert header.split()[-4:] == ["account", "balance", "lasts", "alert"]
 
@@ -198,12 +208,21 @@ def test_a_usual_window_shows_all_meters_and_the_way_out() -> None:
     crowd = state(TAKEN_AT)
     crowd["meters"] *= 16
     crowd["lines"] *= 2
+    crowd["link"] |= {"up": True, "reason": ""}
     lines = page(moment(crowd), 80, 24)
 
     assert len(lines) == 23
     assert len([line for line in lines if line.startswith("A1")]) == 16
+    assert lines[1] == "1006: is cut in 9 s"
     assert lines[-1] == "Ctrl-C ends it."
     assert any(line.endswith("0 gaps") for line in lines)
+    assert not any("mosquitto" in line for line in lines)
+
+    later = page(moment(crowd, 47.0), 80, 24)
+    assert later[-1] == "taiqu disconnect why 1006"
+
+    crowd["link"] |= {"up": False, "reason": "nobody listens"}
+    assert any("not connected: nobody listens" in line for line in page(moment(crowd), 80, 24))
 
 
 def test_meters_that_do_not_fit_are_counted() -> None:
@@ -214,7 +233,7 @@ def test_meters_that_do_not_fit_are_counted() -> None:
     rows = [line for line in lines if line.startswith("A1")]
     assert f"... {16 - len(rows)} meters more; make the window higher" in lines
     assert 0 < len(rows) < 16
-    assert lines[-1] == "Ctrl-C ends it."
+    assert "Ctrl-C ends it." in lines
 
 
 def test_a_line_that_is_down_says_why() -> None:
@@ -297,6 +316,7 @@ def test_everything_that_is_read_arrives(tmp_path: Path) -> None:
     assert counts["accounts"] > 0
     assert counts["topups_counted_once"] > 0
     assert [counts[name] for name in ("balances_wrong", "journal_unsound")] == [0, 0]
+    assert counts["wrong_cuts"] == 0
     assert children(tmp_path) == {}
 
 

@@ -69,6 +69,9 @@ CUSTOMERS = (
 )
 """The days differ, so that the balances fall one after the other."""
 OTHERS = CUSTOMERS[:-1]
+DELEGATION, CALENDAR = "delegate-1", "calendar-1"
+NOTICE, LAST_CALL = f"notice-{DEBTOR.number}", f"last-call-{DEBTOR.number}"
+"""Ids of the orders in which persons have their say about a cut."""
 
 
 class Send(Protocol):

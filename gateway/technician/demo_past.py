@@ -25,8 +25,17 @@ from gateway.disconnection.regimes import CONTRACT_PREPAY
 from gateway.keys import read_private
 from gateway.north.contract import instant, topic
 from gateway.prepayment.account import Class
-from gateway.technician.demo_accounts import DEBTOR, ZONE, Counter, opening_id
-from gateway.technician.demo_site import GATEWAY, LIMITS, OPS, PAST, ROLES
+from gateway.technician.demo_accounts import (
+    CALENDAR,
+    DEBTOR,
+    DELEGATION,
+    LAST_CALL,
+    NOTICE,
+    ZONE,
+    Counter,
+    opening_id,
+)
+from gateway.technician.demo_site import GATEWAY, OPS, PAST, ROLES
 from gateway.technician.demo_time import Played
 from simulators.area import Area, AreaLine, demo_area
 from simulators.ledger import Ledger
@@ -43,9 +52,6 @@ PERIOD_S = 900
 VALID_S = 300.0
 DAYS = 30
 """The delegation and the calendar are good for so long."""
-DELEGATION, CALENDAR = "delegate-1", "calendar-1"
-NOTICE, LAST_CALL = f"notice-{DEBTOR.number}", f"last-call-{DEBTOR.number}"
-"""Ids of the orders in which persons had their say."""
 LEAD_S = CONTRACT_PREPAY.lead_s[Class.ORDINARY]
 CALL_S = CONTRACT_PREPAY.last_call_s
 
@@ -122,15 +128,20 @@ def play(config: Config, area: Area, persons: Persons, until: float) -> None:
     began = until - (LEAD_S + CALL_S + READING_S)
     notice_at = until + AHEAD_S - LEAD_S - CALL_S
     played = Played(config, area, began, persons.hear)
-    played.run(STEP_S)
+    # He has paid before the first day is charged: his balance falls from there.
+    played.run(1)
     counter = Counter(area, persons.sellers[OPS], day_of(until, ZONE))
-    persons.order(played, OPS, opening_id(DEBTOR), counter.opening(DEBTOR))
-    played.run(STEP_S)
+    opening = {**counter.opening(DEBTOR), "language": "en"}
+    persons.order(played, OPS, opening_id(DEBTOR), opening)
+    played.run(0.2)
     body = top_up(f"demo-{DEBTOR.number}-0", DEBTOR.number, DEBTOR.first, instant(began))
     persons.order(played, OPS, "sell-first", body)
     for by, id_, order in agreed(day_of(began, ZONE), began):
         persons.order(played, by, id_, order)
-    waits = {"serve_notice": (NOTICE, "notice", "sms"), "last_call": (LAST_CALL, "last_call", "phone")}
+    waits = {
+        "serve_notice": (NOTICE, "notice", "sms"),
+        "last_call": (LAST_CALL, "last_call", "phone"),
+    }
     while (now := played.clock.now()) < until:
         played.run(min(STEP_S, until - now))
         for asked in list(waits):

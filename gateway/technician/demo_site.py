@@ -6,9 +6,9 @@
 
 Each has its log beside the configuration.  Whatever happens to the demo, its processes end with it.
 
-The gateway keeps balances: two tariffs, one policy, and ``ops.key``, which may order all about money
-and accounts, and sign vouchers.  It may cut: for that three more persons have a key each, since
-nobody may ask for a cut and agree to it.  The lead times are the ordinary ones.
+The gateway keeps balances: two tariffs, one policy, and ``ops.key``, which may order all about
+money and accounts, and sign vouchers.  It may cut: for that three more persons have a key each,
+since nobody may ask for a cut and agree to it.  The lead times are the ordinary ones.
 """
 
 import json
