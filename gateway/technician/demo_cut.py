@@ -44,7 +44,13 @@ WORDS = {
     "closed": "supply is back, proven",
 }
 """The steps, in the order of the rules."""
-NOTE = "Its hours of notice were played on simulated time before the start; no rule is shortened."
+NOTE = "Hours of notice were simulated beforehand; shortened: quiet time 0, proof 30 s"
+ABRIDGED = (
+    "  The hours of notice were played on simulated time before the start: none is shortened.",
+    "  Shortened are the quiet time after a start (0 for 120 minutes) and the time without energy",
+    "  that proves a cut (30 for 300 s); and no hour of the day is protected.",
+)
+"""What the demo does to be over soon; SWITCHING in demo_site.py has the shortened times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class Story:
             yield f"  {_clock(at)}  {WORDS[what]}"
         if self.failed and "trip_sent" not in self.steps:
             yield f"  not cut: {self.failed}"
-        yield NOTE
+        yield from ABRIDGED
 
 
 def story(ledger: Ledger, counter: Counter) -> Story:

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.technician.demo_accounts import DEBTOR, ZONE, Counter
 from gateway.technician.demo_books import standings
 from gateway.technician.demo_broker import HOST, command, free_port
-from gateway.technician.demo_cut import Truth, story, switched
+from gateway.technician.demo_cut import NOTE, Truth, story, switched
 from gateway.technician.demo_site import (
     MOVEMENTS,
     PAST,
@@ -172,6 +172,6 @@ class Demo:
             sold=len(self.counter.sold),
             cut=story(self.ledger, self.counter).now_line(self.clock.now()),
             hint=hint,
-            command=why(self.site.directory),
+            more=(f"Try: {why(self.site.directory)}", NOTE),
         )
         self.show(moment)

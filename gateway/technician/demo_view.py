@@ -20,7 +20,7 @@ ALTERNATE, NORMAL = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, LINE_END, REST = "\x1b[H", "\x1b[K", "\x1b[J"
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 TURN_S = 5.0
-"""In a low window hint and command take turns."""
+"""In a low window the hints take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Moment:
     """How the one disconnection stands."""
     hint: str = ""
     """How to stop it, or what it is doing."""
-    command: str = ""
-    """A command to try meanwhile."""
+    more: tuple[str, ...] = ()
+    """What else is worth knowing."""
 
 
 def _columns(width: int) -> list[int]:
@@ -184,12 +184,12 @@ def page(moment: Moment, width: int, height: int) -> list[str]:
         meters = meters[:shown]
     rows = [_row(_meter(x, moment), kept) for x in meters]
     head = _row([column.title for column in _COLUMNS], kept)
-    hints = [one for one in (moment.hint, moment.command) if one]
-    if spare < 1:
-        # Both in turn.
-        hints = hints[int(moment.elapsed_s / TURN_S) % len(hints) :][:1] if hints else []
+    hints = [moment.hint, *moment.more]
+    if spare < len(moment.more):
+        turn = int(moment.elapsed_s / TURN_S) % len(hints)
+        hints = hints[turn : turn + 1]
     # Air between the parts, where the window has room for it.
-    airs = [[""] if spare > n else [] for n in (1, 2, 3)]
+    airs = [[""] if spare > len(hints) - 1 + n else [] for n in range(3)]
     lines = [*top, *airs[0], head, *rows, *airs[1], *foot, *airs[2], *hints]
     return [line[:width] for line in lines[: max(1, height - 1)]]
 
