@@ -122,13 +122,29 @@ def test_the_view_tells_each_turn(shown: Shown) -> None:
         "is cut in 40 s",
         "trip sent 10 s ago",
         "proven; tops up in 2 s",
-        "is being restored",
+        "its supply is being restored, 0 s after the top-up",
         "the customer's button is next",
         "supply back",
     ):
         assert words in said
     assert max(map(len, shown.lines)) < 80
     assert "all checks passed" in "\n".join(story(shown.ledger, shown.counter).told())
+
+
+def test_no_step_depends_on_another_message(shown: Shown) -> None:
+    steps = story(shown.ledger, shown.counter).steps
+    for last in range(len(WORDS) + 1):
+        kept = {name: steps[name] for name in list(WORDS)[:last]}
+        for missing in ("", "paid", "allowed", "notice", "approved"):
+            told = Story({name: at for name, at in kept.items() if name != missing})
+            assert told.now_line(START).startswith("1006: ")
+            assert next(iter(told.told())) == "account 1006 on meter A06:"
+
+
+def test_a_disconnection_that_is_called_off_is_told(shown: Shown) -> None:
+    told = Story({"warned": START, "notice": START + 60}, ended="It was cancelled.")
+    assert told.now_line(START) == "1006: It was cancelled."
+    assert switched((), told, shown.ledger, CUT_BY_S + 1, START).faults == ()
 
 
 def test_what_was_not_used_while_cut_is_not_missed(shown: Shown) -> None:

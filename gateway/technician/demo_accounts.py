@@ -57,7 +57,7 @@ def _customer(number: int, tariff: str, days: int, first: str) -> Customer:
     return Customer(number=str(number), meter=meter, tariff=tariff, days=days, first=first)
 
 
-DEBTOR = _customer(1006, HOME, 8, "20.00")
+DEBTOR = _customer(1006, HOME, 8, "25.00")
 """He does not pay when he is warned."""
 CUSTOMERS = (
     _customer(1001, HOME, 3, "60.00"),

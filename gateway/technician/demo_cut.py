@@ -114,17 +114,21 @@ class Story:
                 comes_s = max(0.0, steps["open"] + COMES_S - now)
                 said = f"cut {shown['trip_sent']}, proven; tops up in {comes_s:.0f} s"
             case "paid" | "restore_sent":
-                said = f"topped up {shown['paid']}; its supply is being restored"
+                said = f"its supply is being restored{self._after_top_up(now)}"
             case "allowed":
-                waited_s = steps["allowed"] - steps["paid"]
-                said = f"may close {waited_s:.0f} s after the top-up; the customer's button is next"
+                after = self._after_top_up(steps["allowed"])
+                said = f"may close again{after}; the customer's button is next"
             case "closed":
-                back_s = steps["closed"] - steps["paid"]
-                cut, paid = shown["trip_sent"], shown["paid"]
-                said = f"cut {cut}, topped up {paid}, supply back {back_s:.0f} s later"
+                after = self._after_top_up(steps["closed"])
+                said = f"cut {shown['trip_sent']}, supply back {shown['closed']}{after}"
             case _:
                 said = self._waiting(now)
         return f"{DEBTOR.number}: {said}"
+
+    def _after_top_up(self, at: float) -> str:
+        """How long after it; nothing if there was none, or its answer is still on the way."""
+        paid_at = self.steps.get("paid")
+        return "" if paid_at is None else f", {max(0.0, at - paid_at):.0f} s after the top-up"
 
     def _waiting(self, now: float) -> str:
         steps = self.steps
@@ -155,11 +159,12 @@ def story(ledger: Ledger, counter: Counter) -> Story:
         if event.get("account") != DEBTOR.number:
             continue
         what = str(event.get("what"))
-        if event.get("code") == "relay" and what in WORDS:
+        begun = what == "trip_sent" or "trip_sent" in steps
+        if event.get("code") == "relay" and what in WORDS and begun:
             steps.setdefault(what, _unix(event["at"]))
         if event.get("code") == "disconnection":
-            if event["state"] == "warned":
-                steps.setdefault("warned", _unix(event["at"]))
+            if event["state"] == "warned" and "trip_sent" not in steps:
+                steps["warned"] = _unix(event["at"])
             if event.get("asks") == "last_call":
                 cut_at = _unix(event["due"])
             failed = "; ".join(one["text"] for one in event.get("failed", ()))

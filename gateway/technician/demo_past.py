@@ -44,8 +44,9 @@ from simulators.seller import Seller, top_up
 AHEAD_S = 80.0
 """A broker that was reached a minute ago has handed over whatever it kept; before that nobody is
 cut."""
-READING_S = 600.0
-"""In this time the account is opened, its days are read and charged."""
+READING_S = 2400.0
+"""In this time the account is opened, its days are read and charged: from 23:30 to 00:05 no day is
+read."""
 STEP_S = 5.0
 PERIOD_S = 900
 """Live values of the past are worth little."""
