@@ -32,8 +32,8 @@ LIMIT_E4 = -parse_yuan(LIMITS["overdraft"])
 CUT_BY_S, BACK_BY_S = 240.0, 60.0
 """From the start to the cut, from the payment to the supply: more than this is a fault."""
 WORDS = {
-    "warned": "warned: the balance is low, nothing is cut yet",
     "approved": "cuts agreed to beforehand by a standing delegation",
+    "warned": "warned: the balance is low, nothing is cut yet",
     "notice": "notice served, and proven",
     "last_call": "last call made, and proven",
     "trip_sent": "all checks passed, trip sent",
