@@ -48,7 +48,8 @@ NOTE = "Hours of notice were simulated beforehand; shortened: quiet time 0, proo
 ABRIDGED = (
     "  The hours of notice were played on simulated time before the start: none is shortened.",
     "  Shortened are the quiet time after a start (0 for 120 minutes) and the time without energy",
-    "  that proves a cut (30 for 300 s); and no hour of the day is protected.",
+    "  that proves a cut (30 for 300 s).  No hour of the day is protected; this machine's clock",
+    "  counts as right.",
 )
 """What the demo does to be over soon; SWITCHING in demo_site.py has the shortened times."""
 
