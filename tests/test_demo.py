@@ -80,13 +80,14 @@ def test_mosquitto_is_preferred_and_without_any_broker_the_demo_says_how_to_get_
         choose(["amqtt"], "mosquitto")
 
 
-def test_a_directory_of_an_earlier_demo_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
+@pytest.mark.parametrize("left", ["store", "gateway.toml"])
+def test_a_directory_of_an_earlier_demo_is_left_alone(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir()
     result = CliRunner().invoke(main, ["demo", "--directory", str(tmp_path)])
 
     assert result.exit_code == 2
     assert "earlier demo" in result.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [left]
 
 
 # --- the verdict ----------------------------------------------------------------------------------

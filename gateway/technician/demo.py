@@ -80,7 +80,7 @@ def _place(directory: Path | None) -> Iterator[Path]:
 
 def _prepared(directory: Path) -> Path:
     """Raises click.BadParameter if the directory cannot be used."""
-    if (directory / "store").exists():
+    if any((directory / name).exists() for name in ("store", "gateway.toml")):
         problem = f"{directory} holds an earlier demo; remove it or name another one"
         raise click.BadParameter(problem, param_hint="--directory")
     try:
