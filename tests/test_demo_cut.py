@@ -144,6 +144,7 @@ def test_no_step_depends_on_another_message(shown: Shown) -> None:
 def test_a_disconnection_that_is_called_off_is_told(shown: Shown) -> None:
     told = Story({"warned": START, "notice": START + 60}, ended="It was cancelled.")
     assert told.now_line(START) == "1006: It was cancelled."
+    assert "  It was cancelled." in told.told()
     assert switched((), told, shown.ledger, CUT_BY_S + 1, START).faults == ()
 
 

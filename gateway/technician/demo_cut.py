@@ -147,8 +147,8 @@ class Story:
         yield f"account {DEBTOR.number} on meter {DEBTOR.meter}:"
         for what, at in sorted(self.steps.items(), key=lambda step: step[1]):
             yield f"  {_clock(at)}  {WORDS[what]}"
-        if self.failed and "trip_sent" not in self.steps:
-            yield f"  not cut: {self.failed}"
+        if "trip_sent" not in self.steps and (self.ended or self.failed):
+            yield f"  {self.ended or f'not cut: {self.failed}'}"
         yield from ABRIDGED
 
 
