@@ -62,6 +62,16 @@ def test_a_process_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Pat
         assert "farewell" in parts.last_words()
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_process_may_end_when_its_work_is_done(tmp_path: Path, status: int) -> None:
+    with site(tmp_path) as parts:
+        program = [sys.executable, "-c", f"raise SystemExit({status})"]
+        parts.start("worker", program, ends=True).popen.wait(DEADLINE_S)
+
+        with pytest.raises(ProcessError) if status else contextlib.nullcontext():
+            parts.check()
+
+
 def test_leaving_ends_every_process_even_on_an_error(tmp_path: Path) -> None:
     waits = [sys.executable, "-c", "import time; time.sleep(600)"]
     with contextlib.suppress(KeyboardInterrupt), site(tmp_path) as parts:

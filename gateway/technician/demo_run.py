@@ -68,12 +68,10 @@ class Demo:
     """Where the customers pay."""
     truth: Truth = field(init=False)
     """What the relays do."""
-    start: float = field(init=False)
-    """Unix time: what was before it was played."""
 
     def __post_init__(self) -> None:
-        signer, self.start = self.site.signer, self.clock.now()
-        self.counter = Counter(self.area, Seller(signer.id, signer.seed), day_of(self.start, ZONE))
+        signer, today = self.site.signer, day_of(self.clock.now(), ZONE)
+        self.counter = Counter(self.area, Seller(signer.id, signer.seed), today)
         self.truth = Truth(self.site.directory / MOVEMENTS, self.area)
 
     def run(self, seed: int, seconds: float) -> Verdict:
@@ -92,11 +90,9 @@ class Demo:
                 lambda: head_end.wait_until_listening(0), head_end, f"{self.broker} to let us in"
             )
             site.start("simulators", simulator_command(site.directory, seed))
-            past = site.start("past", past_command(site.directory, seed, self.start), ends=True)
             links = [site.directory / line.name for line in self.area.lines]
             self._until(lambda: all(link.exists() for link in links), head_end, "simulated lines")
-            self._until(lambda: not past.running, head_end, "the hours before the start")
-            self._remember()
+            self._play_past(head_end, seed)
             gateway = site.start("gateway", gateway_command(config))
             self.began = self.clock.monotonic()
             self._watch(head_end, seconds)
@@ -110,8 +106,13 @@ class Demo:
         supply = switched(self.truth.moved, told, self.ledger, elapsed_s, now)
         return judge(self.area, self.ledger, self.counter, state, site.database, supply, elapsed_s)
 
-    def _remember(self) -> None:
-        """Book what the head-end was told before the start."""
+    def _play_past(self, head_end: HeadEnd, seed: int) -> None:
+        """Play the hours before now, and book what the head-end was told in them."""
+        until = self.clock.now()
+        self.counter.today = day_of(until, ZONE)
+        past = self.site.start("past", past_command(self.site.directory, seed, until), ends=True)
+        self._until(lambda: not past.running, head_end, "the hours before the start")
+        self.site.check()
         for line in (self.site.directory / PAST).read_text(encoding="utf-8").splitlines():
             topic, payload = json.loads(line)
             self.ledger.take(topic, payload.encode())
