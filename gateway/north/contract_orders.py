@@ -20,6 +20,7 @@ from gateway.north.words import (
     Message,
     Meter,
     Money,
+    Order,
     PaymentId,
     Point,
     Sentence,
@@ -85,7 +86,7 @@ class Agreed(Message):
     demand_kw: Amount | None = None
 
 
-class AccountOpen(Message):
+class AccountOpen(Order):
     """Open an account (开户)."""
 
     name: Literal["account.open"]
@@ -104,7 +105,7 @@ class AccountOpen(Message):
     language: Literal["zh", "en"] = "zh"
 
 
-class AccountChange(Message):
+class AccountChange(Order):
     """Change an account; what is left out stays as it is."""
 
     name: Literal["account.change"]
@@ -134,7 +135,7 @@ class AccountChange(Message):
         return self
 
 
-class AccountClose(Message):
+class AccountClose(Order):
     """Close an account (销户): final reading, last charge, then the remainder."""
 
     name: Literal["account.close"]
@@ -148,7 +149,7 @@ class AccountClose(Message):
     )
 
 
-class AccountSwapMeter(Message):
+class AccountSwapMeter(Order):
     """A meter was replaced (换表).  The money stays where it is."""
 
     name: Literal["account.swap_meter"]
@@ -160,7 +161,7 @@ class AccountSwapMeter(Message):
     start: Registers = Field(default_factory=dict, description="The new meter's first registers.")
 
 
-class TopUp(Message):
+class TopUp(Order):
     """Money for an account (购电).  One for an unknown account is kept in suspense."""
 
     name: Literal["topup"]
@@ -176,7 +177,7 @@ class TopUp(Message):
     paid: Annotated[Instant, Field(description="When it was paid.")]
 
 
-class TopUpReverse(Message):
+class TopUpReverse(Order):
     """A payment is undone as a whole.  It may come before the payment itself."""
 
     name: Literal["topup.reverse"]
@@ -184,8 +185,12 @@ class TopUpReverse(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class Adjust(Message):
-    """An approved adjustment: the only way for a person to change a balance."""
+class Adjust(Order):
+    """An approved adjustment: the only way for a person to change a balance.
+
+    Those of a day that would put many accounts below zero or their limit are refused with the code
+    below_zero, until another key orders the same within 24 hours.
+    """
 
     name: Literal["adjust"]
     account: AccountNumber
@@ -196,8 +201,13 @@ class Adjust(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class TariffPut(Message):
-    """A tariff version.  It is never changed: another text needs another version."""
+class TariffPut(Order):
+    """A tariff version.  It is never changed: another text needs another version.
+
+    One that holds for days which were charged already, and would put many accounts below zero or
+    their limit, is refused with the code below_zero, until another key orders the same within 24
+    hours.
+    """
 
     name: Literal["tariff.put"]
     tariff: TariffId
@@ -209,7 +219,7 @@ class TariffPut(Message):
     ]
 
 
-class ReadingRule(Message):
+class ReadingRule(Order):
     """What a person knows better than a daily freeze (日冻结).  The freeze itself stays."""
 
     name: Literal["reading.rule"]
@@ -227,7 +237,7 @@ class ReadingRule(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class StatementOf(Message):
+class StatementOf(Order):
     """Ask for an account's statement (对账单)."""
 
     name: Literal["statement"]
@@ -247,7 +257,7 @@ class KnownPayment(Message):
     amount: Money
 
 
-class Reconcile(Message):
+class Reconcile(Order):
     """The head-end's view, to be compared with ours.  A difference is told, never overwritten."""
 
     name: Literal["reconcile"]
@@ -259,7 +269,7 @@ class Reconcile(Message):
     payments: tuple[KnownPayment, ...] = Field((), max_length=500)
 
 
-class JournalResend(Message):
+class JournalResend(Order):
     """Send transactions of the journal again, however old."""
 
     name: Literal["journal.resend"]
@@ -273,7 +283,7 @@ class JournalResend(Message):
         return self
 
 
-class VoucherIn(Message):
+class VoucherIn(Order):
     """An offline voucher (离线购电凭证).  It carries its own signature."""
 
     name: Literal["voucher"]
@@ -281,7 +291,7 @@ class VoucherIn(Message):
     text: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
-class Emergency(Message):
+class Emergency(Order):
     """Draw the account's emergency credit (应急额度): once until it is repaid."""
 
     name: Literal["emergency"]

@@ -1,4 +1,5 @@
-"""What goes up about supply: relays, disconnections before and after, the stop switch, refusals.
+"""What goes up about supply: relays, disconnections before and after, the stop switch, refusals,
+and once a day how well all of it went.
 
 A customer in the dark asks why, until when, and what to do: reason and next step stand in every
 message, in the account's language, before the cut and after it (R41).  All of it is numbered, in
@@ -13,11 +14,14 @@ from gateway.north.words import (
     AccountNumber,
     Amount,
     Clock,
+    Day,
+    Fact,
     Id,
     Instant,
     Message,
     Meter,
     Money,
+    Numbered,
     Point,
     Sentence,
 )
@@ -29,11 +33,15 @@ Values = Annotated[
 ]
 
 
+CheckCode = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+Rule = Annotated[str, StringConstraints(pattern=r"^R[0-9]{2}$")]
+
+
 class FailedCheck(Message):
     """A check that spoke against a cut."""
 
-    code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
-    rule: Annotated[str, StringConstraints(pattern=r"^R[0-9]{2}$")]
+    code: CheckCode
+    rule: Rule
     text: Sentence
 
 
@@ -58,12 +66,10 @@ RelayTurn = Literal[
 """What became of a relay."""
 
 
-class RelayEvent(Message):
+class RelayEvent(Fact):
     """A relay (继电器) was switched, was to be switched, or was found to have moved."""
 
     code: Literal["relay"] = "relay"
-    at: Instant
-    clock: Clock
     meter: Meter
     account: AccountNumber | None = None
     what: RelayTurn = Field(
@@ -81,12 +87,10 @@ class RelayEvent(Message):
     dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
 
 
-class DisconnectionEvent(Message):
+class DisconnectionEvent(Fact):
     """A disconnection has come a step further, or was cancelled; what is asked of the head-end."""
 
     code: Literal["disconnection"] = "disconnection"
-    at: Instant
-    clock: Clock
     account: AccountNumber
     meter: Meter
     state: Literal[
@@ -123,22 +127,18 @@ class DisconnectionEvent(Message):
     dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
 
 
-class StopTurned(Message):
+class StopTurned(Fact):
     """The stop switch was turned: no cut while it is on."""
 
     code: Literal["stop_switch"] = "stop_switch"
-    at: Instant
-    clock: Clock
     on: bool
     reason: Sentence = Field("", description="Everything that stops: a file, the line, orders.")
 
 
-class SwitchingRefused(Message):
+class SwitchingRefused(Fact):
     """An order about supply was refused: nothing was switched."""
 
     code: Literal["switching_refused"] = "switching_refused"
-    at: Instant
-    clock: Clock
     command: Id
     name: Annotated[str, StringConstraints(max_length=32)] = Field(description="What it asked for.")
     account: AccountNumber | None = None
@@ -147,3 +147,49 @@ class SwitchingRefused(Message):
 
 
 SupplyFact = RelayEvent | DisconnectionEvent | StopTurned | SwitchingRefused
+
+
+# --- how well it went -----------------------------------------------------------------------------
+
+
+class Spread(Message):
+    """How long something took: the most that half, and 99 of 100, took, and the longest."""
+
+    count: int = Field(ge=1)
+    p50_s: int = Field(ge=0)
+    p99_s: int = Field(ge=0)
+    max_s: int = Field(ge=0)
+
+
+class RefusedCuts(Message):
+    """How often a check spoke against a cut that was about to be made."""
+
+    rule: Rule
+    check: CheckCode
+    count: int = Field(ge=1)
+
+
+class Supply(Numbered):
+    """How well supply was cut and restored (停送电) in the last days.
+
+    Daily, retained.  Lane urgent.  Made of the record of switching, so a restart loses nothing.
+    """
+
+    day: Annotated[Day, Field(description="The last day it is about.")]
+    at: Instant
+    clock: Clock
+    days: int = Field(ge=1, description="It is about so many days, up to ``at``.")
+    trips: int = Field(ge=0, description="Commands to trip that were sent, tries included.")
+    cuts: int = Field(ge=0, description="Cuts that were proven.")
+    restores: int = Field(ge=0, description="Restores that were proven, or allowed.")
+    wrong_cuts: int = Field(ge=0, description="Cuts that had no reason, as was found later.")
+    late_restores: int = Field(ge=0, description="After ``late_after_s``, proven or not.")
+    late_after_s: int = Field(ge=0)
+    waiting: int = Field(ge=0, description="Restores wanted at ``at`` and not proven.")
+    cut: Spread | None = Field(None, description="From the balance at zero to the proven cut.")
+    restore: Spread | None = Field(
+        None,
+        description="From the payment, or what else gives supply back, to the proof; left out, as"
+        " with ``cut``, if there was none.",
+    )
+    refused: tuple[RefusedCuts, ...] = ()

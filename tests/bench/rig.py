@@ -93,11 +93,13 @@ class Tally(Ledger):
         super().__init__()
         self.readings = 0
         """Messages with readings."""
+        self.confirmed = 0
+        """Orders that are carried out."""
 
     def take(self, topic: str, payload: bytes) -> Taken:
-        """Count; the content is not looked at."""
-        del payload
+        """Count; what was read is not looked at."""
         self.readings += topic.endswith(("/readings", "/history"))
+        self.confirmed += topic.endswith("/results") and b'"stage":"confirmed"' in payload
         return Taken.STATE
 
 
@@ -235,6 +237,12 @@ class Rig:
         assert self._meters
         for asset in assets:
             self._meters.order(f"silence {asset}")
+
+    def trip(self, assets: Sequence[str]) -> None:
+        """The relays of these meters open."""
+        assert self._meters
+        for asset in assets:
+            self._meters.order(f"trip {asset}")
 
     def exchanges(self) -> dict[str, list[Entry]]:
         """What happened on each line since the last call."""
