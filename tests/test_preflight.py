@@ -79,6 +79,9 @@ SPOILT: list[tuple[str, Facts]] = [
     ("relay_fault", but("meter", fault="weld_or_bypass")),
     ("operations", but("meter", operations=(NOW - 599,))),
     ("operations", but("meter", operations=(NOW - 5 * HOUR, NOW - 4 * HOUR, NOW - HOUR))),
+    ("address", but("meter", breaker="K1", breaker_address="0")),
+    ("meter_number", but("meter", breaker="K1", breaker_address="9", breaker_number="7")),
+    ("way_back", but("meter", only_directly=True)),
 ]
 
 

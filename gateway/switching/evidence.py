@@ -22,7 +22,7 @@ from gateway.disconnection.relay import Relay
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
 from gateway.prepayment import rerate
-from gateway.prepayment.account import Account, Metering, Policy
+from gateway.prepayment.account import Account, Policy
 from gateway.prepayment.ledger import Ledger
 from gateway.prepayment.validity import PROVISIONAL, Flag
 from gateway.recorder import Recorder
@@ -31,6 +31,7 @@ from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptCase, Switching
 from gateway.switching.clearance import Clearance, subject_of
 from gateway.switching.relay_look import Look
+from gateway.switching.relay_sending import only_directly
 from gateway.uplink import Reach
 
 CHARGES_MAX = 100
@@ -184,7 +185,7 @@ class Evidence:
         meter = self._meters.get(relay.meter)
         if meter is None:
             return None
-        seen = found or Look()
+        seen, switch = found or Look(), meter.switch
         return AtMeter(
             address=meter.address,
             number=meter.number,
@@ -197,6 +198,12 @@ class Evidence:
             protected_supply=bool(seen.status.protected),
             prepays_itself=seen.status.prepays not in (None, "none"),
             operations=relay.operations,
+            only_directly=only_directly(switch),
+            direct=meter.direct_close,
+            breaker=meter.breaker.asset if meter.breaker else "",
+            breaker_address=meter.breaker.address if meter.breaker else "",
+            breaker_number=meter.breaker.number if meter.breaker else "",
+            breaker_number_read=seen.breaker_number,
         )
 
     def _box(self, wall: float) -> Box:
@@ -223,15 +230,3 @@ class Evidence:
     def accounts(self) -> int:
         """How many accounts there are, for what is counted in percent."""
         return self._rooms.accounts.count()
-
-
-def meter_of(account: Account, meters: Mapping[str, MeterConfig]) -> str:
-    """The meter whose relay gives this account its supply; empty: none, or nobody knows which.
-
-    Not supported: accounts with several meters; they are never cut.
-    """
-    running = [one for one in account.meterings if one.until is None and not one.minus]
-    [only] = running if len(running) == 1 else [None]
-    if not isinstance(only, Metering) or only.meter not in meters:
-        return ""
-    return only.meter if meters[only.meter].profile.relay else ""
