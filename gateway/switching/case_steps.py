@@ -21,9 +21,9 @@ from gateway.prepayment.account import Account, Policy
 from gateway.store.switching import KeptCase
 from gateway.switching.evidence import OWN, Evidence, Order, Rooms
 from gateway.switching.herald import Herald
-from gateway.switching.points import meter_of
 from gateway.switching.relay_look import Look
 from gateway.switching.relays import Relays, Wish
+from gateway.switching.supply_point import meter_of
 
 IN_FLIGHT = (State.SENT, State.VERIFYING)
 TAKES_A_TURN = (State.SCHEDULED, State.PREFLIGHT)

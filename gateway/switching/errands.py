@@ -19,10 +19,10 @@ from gateway.store.switching import KeptRelay, Step, Underway
 from gateway.switching.case_steps import CaseSteps
 from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
-from gateway.switching.points import meter_of
 from gateway.switching.relay_look import Look, seen
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
+from gateway.switching.supply_point import meter_of
 from protocols.relay import Action, Position
 
 Finish = Callable[[str, str, float, str, Mapping[str, object]], None]

@@ -26,10 +26,10 @@ from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.case_steps import CaseSteps
 from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
-from gateway.switching.points import meter_of, why_none
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
+from gateway.switching.supply_point import meter_of, why_none
 
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 W_PER_KW = 1000

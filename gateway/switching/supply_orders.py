@@ -35,11 +35,11 @@ from gateway.switching.cutting import Cutting
 from gateway.switching.errands import Errands
 from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
-from gateway.switching.points import meter_of, why_none
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
+from gateway.switching.supply_point import meter_of, why_none
 
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 """Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
