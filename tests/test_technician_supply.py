@@ -255,6 +255,21 @@ def test_relays_are_shown(site: tuple[Path, Database]) -> None:
     assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
 
 
+def test_why_an_account_of_several_meters_is_not_cut(tmp_path: Path) -> None:
+    path = write_config(tmp_path, more=f"{SWITCHING}[switching]\n")
+    config = load(path)
+    config.store_directory.mkdir()
+    with open_store(
+        config.store_directory / "taiqu.db", lambda: 0.0, bytes, ballast_bytes=0
+    ) as store:
+        with store.transaction():
+            Accounts(store).add(account("1001", ("A1", "X1")), START, "alice", "c-1")
+        chinese = taiqu("disconnect", "why", "1001", "--config", path).output
+        english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
+    assert chinese.startswith("账户 1001 不由本网关停电：账户由多块电能表合计")
+    assert english.startswith("Account 1001 is not cut from here: several meters add up to it")
+
+
 def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> None:
     path, store = site
     switched(store)

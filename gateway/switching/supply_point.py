@@ -2,7 +2,8 @@
 
 An account is cut at one point.  Where the energy of several meters adds up to one account, nobody
 has said which of them the debt belongs to, and a half of a cut would be charged and counted as a
-whole one: such an account is warned and charged as ever, and never cut.
+whole one: such an account is charged and told of its balance as ever, and never cut.  Nor is one
+behind whose meter somebody else's sub-meter hangs: a cut must not affect others.
 
 Used by the core and by the command line.
 
@@ -21,6 +22,7 @@ class NoPoint(StrEnum):
 
     NO_METER = "no_meter"
     SEVERAL = "several_meters"
+    OTHERS = "others_behind"
     UNKNOWN = "unknown_meter"
     SHARED = "is_a_breaker"
     NO_RELAY = "no_relay"
@@ -31,6 +33,10 @@ REASONS: Mapping[NoPoint, tuple[str, str]] = {
     NoPoint.SEVERAL: (
         "账户由多块电能表合计，不停电",
         "several meters add up to it, and such an account is never cut",
+    ),
+    NoPoint.OTHERS: (
+        "表后有他人的分表，停电会影响他人",
+        "somebody else's sub-meter hangs behind its meter and would be cut, too",
     ),
     NoPoint.UNKNOWN: ("电能表不在本网关的配置中", "its meter is not in the configuration"),
     NoPoint.SHARED: ("该表是另一块表的断路器", "its meter is the breaker of another one"),
@@ -43,14 +49,14 @@ REASONS: Mapping[NoPoint, tuple[str, str]] = {
 
 
 def point_of(account: Account, meters: Mapping[str, MeterConfig]) -> str | NoPoint:
-    """Asset of the meter whose switch gives this account its supply, or why there is none.
-
-    A sub-meter that is taken off (``minus``) belongs to somebody else.
-    """
-    running = [one for one in account.meterings if one.until is None and not one.minus]
-    if len(running) != 1:
-        return NoPoint.SEVERAL if running else NoPoint.NO_METER
-    asset = running[0].meter
+    """Asset of the meter whose switch gives this account its supply, or why there is none."""
+    running = [one for one in account.meterings if one.until is None]
+    own = [one.meter for one in running if not one.minus]
+    if len(own) != 1:
+        return NoPoint.SEVERAL if own else NoPoint.NO_METER
+    if len(running) > 1:
+        return NoPoint.OTHERS
+    [asset] = own
     if asset not in meters:
         return NoPoint.UNKNOWN
     if meters[asset].breaker_of:
