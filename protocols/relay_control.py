@@ -5,6 +5,7 @@ command says "accepted" and no more, so the state is read back after ``relay.set
 the load follows shows in current, power and energy.
 
 Not supported: a Modbus relay has no deadline in its frames; who sends it must not send it late.
+DL/T 645 has no item for the voltage behind a relay: such a meter itself refuses to close onto it.
 """
 
 from collections.abc import Mapping

@@ -227,6 +227,7 @@ def switched(store: Database) -> None:
     """Two relays and a case are under way."""
     one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
     moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
+    fed = replace(one, meter="A3", load_voltage=True)
     held = case.Case(
         account="1001",
         meter="A1",
@@ -238,7 +239,7 @@ def switched(store: Database) -> None:
     )
     switching = Switching(store)
     with store.transaction():
-        for row in (one, moving):
+        for row in (one, moving, fed):
             switching.set_relay(KeptRelay(relay=row))
         switching.set_case(KeptCase(case=held))
 
@@ -250,6 +251,7 @@ def test_relays_are_shown(site: tuple[Path, Database]) -> None:
     assert rows[2] == ["A1", "open", "2026-10-09", "12:00", "open", "0"]
     assert rows[3][:2] == ["A2", "trip_sent"]
     assert rows[3][4:] == ["open,", "not", "proven", "0"]
+    assert rows[4][-3:] == ["voltage", "behind", "it"]
     tree = json.loads(taiqu("relay", "show", "A2", "--json", "--config", path).output)
     assert [one["meter"] for one in tree["relays"]] == ["A2"]
     assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
