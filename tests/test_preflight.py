@@ -189,6 +189,13 @@ def test_protection_is_not_taken_from_a_meter_that_would_trip_at_once() -> None:
     assert codes(but("due", rich, notice_at=None)) == []
 
 
+def test_r44_facts_that_know_of_no_breaker_are_judged_as_they_were() -> None:
+    tree = json.loads(to_json(FACTS))
+    for name in [one for one in tree["meter"] if one.startswith("breaker")] + ["only_directly"]:
+        del tree["meter"][name]
+    assert from_json(json.dumps(tree)) == FACTS
+
+
 def test_a_standing_is_taken_from_an_account() -> None:
     assert Standing.of(account("K9")) == Standing(
         number="K9",

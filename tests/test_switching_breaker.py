@@ -12,41 +12,64 @@ import pytest
 from gateway.config import ConfigError
 from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
+from protocols.dlt645_relay import parse
 from protocols.relay import Action
 from simulators.area import PROFILES, Area, build_area
 from simulators.relay_scenarios import NORMAL, Behaviour
 from tests.switch_world import HOUR, SwitchWorld
 
 Make = Callable[..., SwitchWorld]
+SINGLE = "dlt645-2007-single-phase"
 NO_RELAY = "dlt645-2007-three-phase-no-relay"
 ROW = 'breaker = "K0"\ndirect_close = true\n'
 
 
-def street(breaker: str, relay: str, **meter: Any) -> Area:
-    """M0 with the breaker K0 behind it, and two ordinary homes, on one line."""
+def street(
+    breaker: str,
+    relay: str,
+    *,
+    apart: bool = False,
+    replaced_at: datetime | None = None,
+    **meter: Any,
+) -> Area:
+    """M0 with the breaker K0 behind it, and two ordinary homes, on one line; K0 ``apart`` on one
+    of its own, and another in its place from ``replaced_at`` on.
+    """
     home = {"daily_kwh": 24, "prepays": "none"}
+    address = f"{9:012}" if breaker == SINGLE else "9"
+    module = {
+        "asset": "K0",
+        "profile": breaker,
+        "address": address,
+        "relay": relay,
+        "switches": "M0",
+        "swapped_at": replaced_at,
+    }
     rows = [
         {"asset": "M0", "profile": NO_RELAY, "address": f"{100:012}", **home, **meter},
-        {"asset": "K0", "profile": breaker, "address": "9", "relay": relay, "switches": "M0"},
+        *([] if apart else [module]),
         *(
             {
                 "asset": f"M{n}",
-                "profile": "dlt645-2007-single-phase",
+                "profile": SINGLE,
                 "address": f"{100 + n:012}",
                 **home,
             }
             for n in (1, 2)
         ),
     ]
-    return build_area({"seed": 1, "line": [{"name": "east", "meter": rows}]}, PROFILES, "street")
+    lines = [{"name": "east", "meter": rows}]
+    if apart:
+        lines.append({"name": "west", "meter": [module]})
+    return build_area({"seed": 1, "line": lines}, PROFILES, "street")
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     def world(
-        relay: str = "normal", *, breaker: str = "external-breaker", row: str = ROW, **meter: Any
+        relay: str = "normal", *, breaker: str = "external-breaker", row: str = ROW, **more: Any
     ) -> SwitchWorld:
-        return SwitchWorld(tmp_path, area=street(breaker, relay, **meter), rows={"M0": row})
+        return SwitchWorld(tmp_path, area=street(breaker, relay, **more), rows={"M0": row})
 
     return world
 
@@ -58,8 +81,11 @@ def behave(world: SwitchWorld, behaviour: Behaviour) -> None:
     relay.behaviour = behaviour
 
 
-def test_a_breaker_is_opened_proven_and_closed_for_the_account_of_its_meter(make: Make) -> None:
-    world = make()
+@pytest.mark.parametrize("apart", [False, True], ids=["one line", "two lines"])
+def test_a_breaker_is_opened_proven_and_closed_for_the_account_of_its_meter(
+    make: Make, *, apart: bool
+) -> None:
+    world = make(apart=apart)
     world.to_cut()
     assert (world.case_state(), world.relay_state()) == (State.OPEN, At.OPEN)
     assert world.told("K0") == ["trip"]
@@ -71,6 +97,31 @@ def test_a_breaker_is_opened_proven_and_closed_for_the_account_of_its_meter(make
     assert world.told("K0") == ["trip", "close"]
     assert world.supplied()
     assert world.case_state() is State.WATCH
+
+
+def test_r05_r35_a_breaker_that_speaks_dlt645_has_deadline_and_button(make: Make) -> None:
+    world = make("button=60", breaker=SINGLE, row='breaker = "K0"\n')
+    world.to_cut()
+    assert world.told("K0") == ["trip"]
+    world.top_up("40.00")
+    world.until(lambda: world.relay_state() is At.ALLOWED, 120)
+    world.until(lambda: world.relay_state() is At.CLOSED, 600)
+    assert world.told("K0") == ["trip", "allow_close"]
+    assert world.supplied()
+    for frame in world.frames():
+        assert frame.address == f"{9:012}"
+        control = parse(frame.data)
+        assert control is not None
+        assert control.deadline is not None
+
+
+def test_r02_another_breaker_in_its_place(make: Make) -> None:
+    at = datetime(2026, 1, 1, 2, 10, tzinfo=UTC)
+    world = make(breaker=SINGLE, row='breaker = "K0"\n', replaced_at=at)
+    world.to_debt()
+    world.until(lambda: bool(world.failed()), 4 * HOUR)
+    assert world.failed()[0] == ["R02"]
+    assert world.told("K0") == []
 
 
 def test_r02_another_meter_in_front_of_the_breaker(make: Make) -> None:
