@@ -329,6 +329,16 @@ def test_orders_name_the_meter_not_its_breaker(make: Make) -> None:
     assert "breaker of meter M0" in world.result(id_)["reason"]
 
 
+def test_what_a_breaker_cannot_be_told_is_refused_at_once(make: Make) -> None:
+    world = make()
+    world.run(60)
+    id_ = world.order("relay.protect", meter="M0", on=True, reason="exam")
+    world.run(10)
+    assert world.stages(id_) == ["refused"]
+    assert "cannot be protected" in world.result(id_)["reason"]
+    assert world.store.operations("M0") == []
+
+
 def test_r07_an_account_of_a_breaker_alone_has_nothing_to_switch(make: Make) -> None:
     world = make()
     world.run(180)

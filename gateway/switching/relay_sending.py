@@ -90,17 +90,20 @@ def needs_clock(meter: MeterConfig, action: Action) -> bool:
 
 def close_action(meter: MeterConfig, *, direct: bool) -> Action:
     """How supply is given back: by the customer's button where the model has that (R35)."""
-    known = _known(meter)
     wanted = Action.CLOSE if direct else Action.ALLOW_CLOSE
-    if wanted in known:
+    if knows(meter, wanted):
         return wanted
     return Action.ALLOW_CLOSE if direct else Action.CLOSE
 
 
+def knows(meter: MeterConfig, action: Action) -> bool:
+    """Whether the device can be told this."""
+    return action in _known(meter)
+
+
 def only_directly(meter: MeterConfig) -> bool:
     """Whether the device knows no way but to close at once, whoever stands at the wires."""
-    known = _known(meter)
-    return Action.CLOSE in known and Action.ALLOW_CLOSE not in known
+    return knows(meter, Action.CLOSE) and not knows(meter, Action.ALLOW_CLOSE)
 
 
 def operator_of(meter: MeterConfig, operator: bytes) -> str:

@@ -34,7 +34,7 @@ from gateway.switching.supply_point import meter_of, why_none
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 W_PER_KW = 1000
 PROTECTS = frozenset(
-    ("account", "address", "meter", "protected", "protected_supply", "relay_fault")
+    ("account", "address", "meter", "protected", "protected_supply", "relay_fault", "way_back")
 )
 """Checks that end the walk at an account: nobody behind it is cut in its place."""
 TRIED_AGAIN_S = 60.0

@@ -36,10 +36,12 @@ from gateway.switching.errands import Errands
 from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
 from gateway.switching.relay_look import Look
+from gateway.switching.relay_sending import knows
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
 from gateway.switching.supply_point import meter_of, why_none
+from protocols.relay import Action
 
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 """Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
@@ -176,6 +178,8 @@ class SupplyOrders:
     def _protect(self, given: Given, order: orders.RelayProtect) -> Outcome:
         if order.meter not in self._relays.meters:
             return self._no_relay(order.meter)
+        if not knows(self._relays.meters[order.meter].switch, Action.PROTECT_ON):
+            return Outcome("refused", f"the relay of meter {order.meter} cannot be protected")
         if not order.on and self._errands.account_of(order.meter) is None:
             return Outcome("refused", f"no account is supplied through meter {order.meter}")
         self._begin(given.command)
