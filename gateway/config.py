@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
-from gateway.config_switching import Switching, check_breakers, read_switching
 from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
@@ -30,6 +29,10 @@ from gateway.keys import load_keys
 from gateway.north.signatures import NO_KEYS, Keys
 from protocols.exchanges import DIRECT, Ratio
 from protocols.profile import Profile
+
+if TYPE_CHECKING:
+    from gateway.config_prepayment import Prepayment
+    from gateway.config_switching import Switching
 
 __all__ = ["BAUD_RATES", "Config", "ConfigError", "LineTable", "MeterConfig", "StoreTable", "load"]
 
@@ -98,11 +101,13 @@ class Config:
     digest: str
     """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
     keys: Keys = NO_KEYS
-    """Whose signatures count."""
-    prepayment: Prepayment | None = None
+    """Whose signatures count, as the key file was at the start."""
+    prepayment: "Prepayment | None" = None
     """All about money; None: no balance is kept here."""
-    switching: Switching | None = None
+    switching: "Switching | None" = None
     """All about relays; None: none is switched from here."""
+    key_file: Path | None = None
+    """Where the keys stand; None: there are none."""
 
     @property
     def store_directory(self) -> Path:
@@ -136,10 +141,10 @@ def load(path: Path) -> Config:
     store = reader.table(StoreTable, data, "store")
     collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
-    key_file = reader.table(KeysTable, data, "keys")
-    keys, key_bytes = _keys(reader, key_file.file if key_file else "")
-    prepayment = read_prepayment(reader, data)
-    switching = read_switching(reader, data)
+    key_table = reader.table(KeysTable, data, "keys")
+    key_file = path.parent / key_table.file if key_table and key_table.file else None
+    keys, key_bytes = _keys(reader, key_file)
+    prepayment, switching = _parts(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
     if gateway:
@@ -149,7 +154,7 @@ def load(path: Path) -> Config:
     profiles = reader.profiles(data, tables)
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
-    check_breakers(reader, tables, profiles)
+    reader.check_breakers(tables, profiles)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes
@@ -169,15 +174,30 @@ def load(path: Path) -> Config:
         keys,
         prepayment,
         switching if prepayment else None,
+        key_file,
     )
 
 
-def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
+def _parts(reader: Reader, data: dict[str, object]) -> "tuple[Prepayment | None, Switching | None]":
+    """What is said of money and of switching; each is loaded only where something is said."""
+    prepayment, switching = None, None
+    if not data.keys().isdisjoint(("prepayment", "policy", "voucher_key")):
+        from gateway.config_prepayment import read_prepayment  # noqa: PLC0415 - some MB
+
+        prepayment = read_prepayment(reader, data)
+    if "switching" in data:
+        from gateway.config_switching import read_switching  # noqa: PLC0415 - likewise
+
+        switching = read_switching(reader, data)
+    return prepayment, switching
+
+
+def _keys(reader: Reader, file: Path | None) -> tuple[Keys, bytes]:
     """The keys in the file that the configuration names; its problems are the configuration's."""
-    if not file:
+    if file is None:
         return NO_KEYS, b""
     try:
-        return load_keys(reader.path.parent / file)
+        return load_keys(file)
     except ConfigError as error:
         reader.problems += error.problems
         return NO_KEYS, b""

@@ -107,7 +107,7 @@ class Prepayment:
 
 
 def read_prepayment(reader: Reader, data: dict[str, object]) -> Prepayment | None:
-    """The tables about money; None where there are none, or where they are switched off.
+    """The tables about money, of which one is there; None where they are switched off.
 
     Notes every problem with the reader.
     """

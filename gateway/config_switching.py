@@ -16,12 +16,11 @@ from typing import Literal
 from pydantic import Field
 
 from gateway.config_reader import Reader
-from gateway.config_tables import FileName, MeterTable, Table
+from gateway.config_tables import FileName, Table
 from gateway.disconnection.facts import DAY_S, HOUR_S, Margins
 from gateway.disconnection.mass_limits import Limits
 from gateway.disconnection.regimes import CONTRACT_PREPAY, STATUTORY, Regimes, Rules
 from gateway.disconnection.relay import Times
-from gateway.explain import did_you_mean
 from gateway.prepayment.account import Class, Regime
 from gateway.switching.stop_switch import Pin
 from protocols.model import Profile
@@ -120,12 +119,10 @@ class Switching:
 
 
 def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
-    """The table about switching; None where there is none, or where it is switched off.
+    """The table about switching, which is there; None where it is switched off.
 
     Notes every problem with the reader.
     """
-    if "switching" not in data:
-        return None
     table = reader.table(SwitchingTable, data, "switching")
     if "prepayment" not in data:
         reader.say("[switching]", "nothing is prepaid; add the table [prepayment]")
@@ -163,47 +160,6 @@ def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
         area_meter=table.area_meter,
         transformer_a=table.transformer_a,
     )
-
-
-def check_breakers(
-    reader: Reader, tables: list[tuple[int, MeterTable]], profiles: Mapping[str, Profile]
-) -> None:
-    """Each breaker is there, tells what its contact does, and is the only switch of one meter.
-
-    Two relays for one meter would undo each other's work; one breaker before two meters would cut
-    a customer for his neighbour's debt.
-    """
-    known = {table.asset: table for _, table in tables}
-    before: dict[str, str] = {}
-    for n, table in tables:
-        if not table.breaker:
-            continue
-        where, found = f"meter[{n}].breaker", f"found {table.breaker!r}: "
-        breaker = known.get(table.breaker)
-        own, other = profiles.get(table.profile), profiles.get(breaker.profile if breaker else "")
-        if breaker is None:
-            if "meter" not in reader.broken:
-                reader.say(
-                    where, f"{found}no such asset; {did_you_mean(table.breaker, list(known))}"
-                )
-        elif breaker.breaker or breaker is table:
-            reader.say(where, f"{found}it is no breaker, or has one itself; name the last one")
-        elif table.breaker in before:
-            first = before[table.breaker]
-            reader.say(where, f"{found}already the breaker of {first}; give each meter its own")
-        elif own and own.relay:
-            reader.say(
-                where,
-                f"{found}a second relay; {table.asset} has one of its own by {table.profile}; leave"
-                " breaker out, or write a model like that with an empty [relay]",
-            )
-        elif other and not (other.relay and other.relay.measured):
-            reader.say(
-                where,
-                f"{found}{breaker.profile} tells no contact (relay.measured); wire its auxiliary"
-                " contact, and name a model that reads it",
-            )
-        before.setdefault(table.breaker, table.asset)
 
 
 def _regimes(table: SwitchingTable) -> Regimes:

@@ -4,6 +4,8 @@
 ``ssl``              needed for brokers with TLS only, by gateway/north/tls.py; with OpenSSL's own
                      hashes, which hashlib does not need, 4.9 MB
 ``urllib.request``   paho asks it for proxies where a proxy library is installed: 1.0 MB
+``pydantic.plugin``  pydantic looks through all that is installed for plugins of its own: 1.4 MB,
+                     and what happens to be installed has no business in the daemon
 
 A stand-in loads the real module when somebody takes something from it, so whoever does need it gets
 it.  (importlib's LazyLoader would load at the second import already.)
@@ -57,6 +59,8 @@ def begin() -> None:
     put("asyncio")
     put("ssl", "SSLWantReadError", "SSLWantWriteError")
     put("urllib.request")
+    no_plugins = sys.modules["pydantic.plugin._loader"] = ModuleType("pydantic.plugin._loader")
+    no_plugins.get_plugins = tuple  # type: ignore[attr-defined]
     # Without OpenSSL's, hashlib takes Python's own hashes, unless it was built without them.
     if find_spec("_sha256") or find_spec("_sha2"):
         sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]

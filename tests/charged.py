@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.north import contract
+from gateway.north.parts import command_of
 from gateway.orders import Outcome
 from gateway.prepayment.ledger import Ledger
 from gateway.store.journal import JournalReader
@@ -61,7 +62,7 @@ class Charged(World):
         """Carry out an order, as if its signature was in order."""
         self._commands += 1
         wall = self.clock.now()
-        command = contract.Command.model_validate_json(
+        command = command_of().model_validate_json(
             json.dumps(
                 {
                     "id": f"c{self._commands}",

@@ -13,6 +13,7 @@ from gateway.clock import ClockState
 from gateway.config import load
 from gateway.money.prepaid import Prepaid
 from gateway.north import contract
+from gateway.north.parts import command_of
 from gateway.orders import Outcome
 from gateway.prepayment.ledger import Ledger
 from gateway.recorder import Recorder
@@ -182,7 +183,7 @@ class Money:
     def order(self, name: str, **keys: Any) -> Outcome:
         """Carry out an order, as if its signature was in order."""
         self.commands += 1
-        command = contract.Command.model_validate_json(
+        command = command_of().model_validate_json(
             json.dumps(
                 {
                     "id": f"c{self.commands}",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gateway.north.contract import Command, instant
+from gateway.north.parts import command_of
 from gateway.north.signatures import Keys, Role, Signer
 from tests.keyring import known, ring
 from tests.world import START
@@ -132,4 +133,4 @@ def signed_by(signer: Signer | None, id_: str, body: dict[str, Any], **times: fl
     tree = ask(id_, body, **times)
     if signer:
         tree["signature"] = {"key": signer.id, "value": "A" * 86 + "=="}
-    return Command.model_validate(tree)
+    return command_of().model_validate(tree)

@@ -15,7 +15,7 @@ from gateway.disconnection.friendly import protected
 from gateway.disconnection.votes import Action, Step
 from gateway.north.approvals import DAY_S, Subject
 from gateway.north.contract import instant
-from gateway.north.contract_switching import ProtectRemove, SwitchingOrder
+from gateway.north.contract_switching import ProtectRemove, SupplyOrder
 from gateway.north.signatures import Signer
 from gateway.orders import Outcome
 from gateway.store.database import Database, open_store
@@ -121,7 +121,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def test_every_order_has_its_clerk(rig: Rig) -> None:
     switched = {"relay.close", "relay.protect", "shed.end"}
     assert rig.desk.takes == BY_NAME.keys() - switched
-    names = {one.model_fields["name"].annotation for one in SwitchingOrder.__args__}
+    names = {one.model_fields["name"].annotation for one in SupplyOrder.__args__}
     assert len(names) == len(BY_NAME)
 
 

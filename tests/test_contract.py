@@ -10,8 +10,6 @@ from pydantic import ValidationError
 
 from gateway.north.commands import ROLES
 from gateway.north.contract import (
-    Command,
-    Events,
     Hello,
     Marks,
     Message,
@@ -23,6 +21,7 @@ from gateway.north.contract import (
     topic,
     unix_s,
 )
+from gateway.north.parts import MONEY, SWITCHING, command_of, events
 from gateway.north.readings import Reading, Readings
 from gateway.north.schemas import ASYNCAPI, SCHEMAS, documents, write
 from gateway.north.strict import DEPTH_MAX, PAYLOAD_MAX_BYTES, ContractError, canonical
@@ -114,7 +113,7 @@ def test_a_reading_on_the_wire() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Events.model_validate(
+        events().model_validate(
             {
                 **ENVELOPE,
                 "lane": "urgent",
@@ -270,24 +269,16 @@ def test_the_same_content_has_one_form(tree: dict[str, object]) -> None:
 
 
 def test_the_schema_of_commands_names_every_command() -> None:
-    schema = Command.model_json_schema()
-    assert schema["properties"]["command"]["discriminator"]["mapping"].keys() == {
-        *BY_NAME,
-        "read",
-        "resend",
-        "account.open",
-        "account.change",
-        "account.close",
-        "account.swap_meter",
-        "topup",
-        "topup.reverse",
-        "adjust",
-        "tariff.put",
-        "reading.rule",
-        "statement",
-        "reconcile",
-        "journal.resend",
-        "voucher",
-        "emergency",
-    }
-    assert ROLES.keys() < schema["properties"]["command"]["discriminator"]["mapping"].keys()
+    schema = command_of().model_json_schema()
+    orders = schema["properties"]["command"]["discriminator"]["mapping"].keys()
+    assert orders == MONEY | SWITCHING | {"read", "resend"}
+    assert BY_NAME.keys() == SWITCHING
+    assert orders > ROLES.keys()
+
+
+@pytest.mark.parametrize(("money", "switching"), [(False, False), (True, False), (True, True)])
+def test_a_command_is_one_of_the_parts_that_are_there(*, money: bool, switching: bool) -> None:
+    schema = command_of(money=money, switching=switching).model_json_schema()
+    orders = schema["properties"]["command"]["discriminator"]["mapping"].keys()
+    assert orders >= {"read", "resend"}
+    assert (orders >= MONEY, orders >= SWITCHING) == (money, switching)

@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.north.contract import Command, Digest, Events, Journal, Message, encode
-from gateway.north.contract_money import LedgerSum, LowBalance, MoneyRefused, Statement
+from gateway.north.contract import Command, Message, encode
+from gateway.north.contract_money import (
+    Digest,
+    Journal,
+    LedgerSum,
+    LowBalance,
+    MoneyRefused,
+    Statement,
+)
+from gateway.north.parts import command_of, events
 from gateway.north.schemas import SCHEMAS, documents
 from gateway.north.strict import canonical
 from tests.keyring import OPEN, TOP_UP
@@ -53,7 +61,7 @@ SUM = LedgerSum(ledger="charged", unit="kWh", amount="123456789012.345")
             sums=(SUM,),
             charged="12.345",
         ),
-        Events(
+        events()(
             **ENVELOPE,
             event=LowBalance(
                 at=AT,
@@ -66,7 +74,7 @@ SUM = LedgerSum(ledger="charged", unit="kWh", amount="123456789012.345")
                 top_up="37.50",
             ),
         ),
-        Events(
+        events()(
             **ENVELOPE,
             event=MoneyRefused(
                 at=AT, clock="trusted", command="c-1", name="topup", reason="currency: USD"
@@ -84,7 +92,7 @@ def test_what_is_encoded_is_read_back(message: Message) -> None:
 
 def command(body: dict[str, Any]) -> Command:
     tree = {"id": "c", "issuer": "h", "issued": AT, "not_after": AT, "command": body}
-    return Command.model_validate_json(json.dumps(tree), strict=True)
+    return command_of().model_validate_json(json.dumps(tree), strict=True)
 
 
 ORDERS: list[dict[str, Any]] = [

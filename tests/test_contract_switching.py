@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from gateway.disconnection.case import State
 from gateway.north.commands import PROMPT, ROLES
-from gateway.north.contract import Command, Events, Message, SwitchingOrder, encode
+from gateway.north.contract import Command, Message, SwitchingOrder, encode
 from gateway.north.contract_supply import (
     DisconnectionEvent,
     FailedCheck,
@@ -16,7 +16,7 @@ from gateway.north.contract_supply import (
     StopTurned,
     SwitchingRefused,
 )
-from gateway.north.contract_switching import keeps_supply
+from gateway.north.parts import command_of, events
 from gateway.north.strict import canonical
 from tests.switching_orders import BY_NAME, GOOD, WINDOWS, ask
 
@@ -24,7 +24,7 @@ AT = "2026-07-01T00:15:02.125Z"
 
 
 def command(body: dict[str, Any]) -> Command:
-    return Command.model_validate_json(json.dumps(ask("c", body)), strict=True)
+    return command_of().model_validate_json(json.dumps(ask("c", body)), strict=True)
 
 
 @pytest.mark.parametrize("body", GOOD, ids=lambda body: str(body["name"]))
@@ -40,7 +40,7 @@ def test_every_order_needs_a_key_by_its_role() -> None:
 
 
 def test_what_could_lead_to_a_cut_is_told_from_what_keeps_supply() -> None:
-    keeping = [body for body in GOOD if keeps_supply(_switching(body))]
+    keeping = [body for body in GOOD if _switching(body).keeps_supply]
     assert [body["name"] for body in keeping] == [
         "relay.protect",
         "disconnect.cancel",
@@ -49,7 +49,7 @@ def test_what_could_lead_to_a_cut_is_told_from_what_keeps_supply() -> None:
         "stop",
         "dry_run",
     ]
-    assert not keeps_supply(_switching(BY_NAME["dry_run"] | {"on": False}))
+    assert not _switching(BY_NAME["dry_run"] | {"on": False}).keeps_supply
 
 
 def _switching(body: dict[str, Any]) -> SwitchingOrder:
@@ -139,9 +139,9 @@ def test_wrong_orders(name: str, change: dict[str, Any], where: str) -> None:
 )
 def test_what_goes_up_is_read_back(event: Message) -> None:
     envelope = {"gateway": "gw-1", "epoch": "0123456789abcdef", "lane": "urgent", "seq": 7}
-    message = Events.model_validate({**envelope, "event": event})
+    message = events().model_validate({**envelope, "event": event})
     text = encode(message)
-    assert Events.model_validate_json(text, strict=True) == message
+    assert events().model_validate_json(text, strict=True) == message
     assert canonical(text)
 
 

@@ -19,7 +19,8 @@ from gateway.money.journal_messages import (
     kwh,
     statement_message,
 )
-from gateway.north.contract import Clock, Journal, encode
+from gateway.north.contract import Clock, encode
+from gateway.north.contract_money import Journal
 from gateway.north.contract_orders import StatementOf
 from gateway.north.signatures import Domain, from_text, holds
 from gateway.north.strict import canonical, without

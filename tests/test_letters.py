@@ -17,6 +17,7 @@ from gateway.letters import AGAIN_S, PATIENCE_S, Local
 from gateway.money.journal_messages import digest_message, journal_message
 from gateway.north import contract
 from gateway.north.commands import digest
+from gateway.north.contract_money import Digest, Journal
 from gateway.north.strict import ContractError
 from gateway.orders import Outcome
 from gateway.prepayment.drafts import top_up_of_nobody
@@ -132,6 +133,7 @@ def test_what_the_cashier_refuses_is_stored_and_published(site: Site) -> None:
 def test_without_prepayment_money_is_refused_by_name(site: Site) -> None:
     site.gateway.core._orders.cashier = None
     site.gateway.tell("commands", sealed(order("t-1", TOP_UP), MONEY))
+    site.gateway.run(6)
     assert site.gateway.results("t-1") == [("refused", "prepayment is not configured here")]
 
 
@@ -371,11 +373,11 @@ def test_a_digest_stays_with_the_broker_and_the_journal_does_not(site: Site) -> 
     recorder = site.gateway.core._recorder
     totals = Totals(transactions=0, hash=bytes(32), sums={})
 
-    def digest_of(seq: int) -> contract.Digest:
+    def digest_of(seq: int) -> Digest:
         envelope = "gw", recorder.epoch, seq
         return digest_message(envelope, recorder.stamp(), date(2026, 7, 1), 0, totals, MONEY)
 
-    def journal_of(seq: int) -> contract.Journal:
+    def journal_of(seq: int) -> Journal:
         draft = top_up_of_nobody(
             claimed="9", key="top_up:p", effective=0.0, channel="bank", amount_e4=1
         )

@@ -20,6 +20,7 @@ from gateway.disconnection.mass_limits import (
     slot,
     started,
     to_json,
+    unsent,
     withdrawn,
 )
 from tests.switching import DAY, HOUR, NOW
@@ -79,6 +80,12 @@ def test_five_hundred_at_once_latch() -> None:
 
     assert rules(state) == ["R22"]
     assert "more than 3 cuts" in state.latched
+
+
+def test_a_trip_that_is_judged_anew_is_no_second_cut() -> None:
+    state = sent(sent(State(), NOW - 60), NOW - 30)
+    assert unsent(state, NOW - 30).cut == (NOW - 60,)
+    assert unsent(state, NOW) == state
 
 
 def test_the_delay_is_random_and_a_withdrawn_turn_is_free() -> None:

@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from pathlib import Path
+
+from tests.rooms import write_config
 
 LOADED = "{'asyncio.events', '_ssl', '_hashlib', 'http.client', 'sqlite_utils'} & set(sys.modules)"
 
@@ -12,6 +15,19 @@ def test_the_daemon_loads_nothing_of_what_it_does_not_need() -> None:
     loaded = f"import sys, gateway.daemon; print([m for m in {LOADED} if sys.modules[m]])"
 
     assert said(loaded) == "[]"
+
+
+def test_a_gateway_without_money_loads_none_of_its_rooms(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    rooms = "('gateway.' + room for room in ('config_p', 'config_s', 'prepayment', 'money',"
+    rooms += " 'disconnection', 'switching', 'north.contract_'))"
+    code = (
+        "import sys; from pathlib import Path; import gateway.daemon; from gateway.config import"
+        f" load; load(Path({str(config)!r})); rooms = tuple({rooms});"
+        " print([name for name in sys.modules if name.startswith(rooms)])"
+    )
+
+    assert said(code) == "[]"
 
 
 def test_whoever_needs_it_gets_the_real_module() -> None:

@@ -18,7 +18,6 @@ from gateway.letters import Local
 from gateway.north import contract
 from gateway.north.commands import AT_THE_BOX, PROMPT, ROLES, Judge, Refusal, Valid
 from gateway.north.contract import unix_s
-from gateway.north.contract_switching import keeps_supply
 from gateway.north.signatures import Signer
 from gateway.north.strict import ContractError
 from gateway.orders import Outcome
@@ -317,7 +316,7 @@ def test_r04_no_order_that_could_cut_is_taken_late_or_by_a_doubtful_clock(
     assert isinstance(order, contract.SwitchingOrder)
     if order.name in PROMPT:
         assert for_s <= 601
-    if not keeps_supply(order):
+    if not order.keeps_supply:
         assert trusted
         assert -60 <= late_s <= for_s
     assert not trusted or START + late_s <= unix_s(found.command.not_after)

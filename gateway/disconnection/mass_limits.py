@@ -150,6 +150,14 @@ def sent(state: State, now: float) -> State:
     return replace(state, cut=tuple(sorted((*_recent(state.cut, now), now))))
 
 
+def unsent(state: State, at: float) -> State:
+    """Without the trip that was sent at ``at``: it is judged anew, and is no second cut (R21)."""
+    times = list(state.cut)
+    if at in times:
+        times.remove(at)
+    return replace(state, cut=tuple(times))
+
+
 def release(state: State, persons: Collection[str], *, key_at_box: bool) -> State:
     """The latch released.  ``persons`` are the keys that signed for it.  Raises LatchError."""
     if not key_at_box and len(set(persons)) < 2:

@@ -9,12 +9,12 @@ Used by the core alone.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
-from gateway.north import contract
 from gateway.north import contract_orders as orders
-from gateway.north.contract_switching import ProtectRemove
+from gateway.north.contract_money import AccountEvent
 from gateway.orders import Outcome
 from gateway.prepayment.account import Account, Class, Contract, Metering, Mode, NoCut, Regime
 from gateway.prepayment.account_rules import (
@@ -34,6 +34,9 @@ from gateway.store.accounts import Accounts
 from gateway.store.rulings import Ruling, Rulings
 from gateway.store.tariffs import TariffChangedError, Tariffs, TariffVersion
 from protocols.points import point
+
+if TYPE_CHECKING:
+    from gateway.north.contract_switching import ProtectRemove
 
 
 class RegisterError(ValueError):
@@ -101,7 +104,7 @@ class AccountDesk:
         except (AccountError, RegisterError) as error:
             return Outcome("refused", str(error))
 
-    def unprotect(self, order: ProtectRemove, id_: str, by: str) -> Outcome:
+    def unprotect(self, order: "ProtectRemove", id_: str, by: str) -> Outcome:
         """Take protection away; whoever calls this has seen that two persons want it."""
         current = self._accounts.current(order.account)
         if current is None:
@@ -235,7 +238,7 @@ class AccountDesk:
             self._accounts.add(one, wall, by, id_)
             at, clock = self._recorder.stamp()
             self._recorder.fact(
-                contract.AccountEvent(
+                AccountEvent(
                     at=at,
                     clock=clock,
                     account=one.number,

@@ -11,6 +11,7 @@ from gateway.acquisition.days import begin_of, end_of
 from gateway.north import contract
 from gateway.north.contract_money import (
     Digest,
+    Journal,
     JournalTransaction,
     LedgerSum,
     Statement,
@@ -80,17 +81,17 @@ def transaction_message(of: Transaction) -> JournalTransaction:
 
 def journal_message(
     gateway: str, epoch: str, transactions: Sequence[Transaction]
-) -> Callable[[int], contract.Journal]:
+) -> Callable[[int], Journal]:
     """Transactions as a message of the urgent lane, given its number."""
     messages = tuple(transaction_message(one) for one in transactions)
-    return lambda seq: contract.Journal(
+    return lambda seq: Journal(
         gateway=gateway, epoch=epoch, lane="urgent", seq=seq, transactions=messages
     )
 
 
 def journal_messages(
     gateway: str, epoch: str, transactions: Sequence[Transaction]
-) -> Iterator[Callable[[int], contract.Journal]]:
+) -> Iterator[Callable[[int], Journal]]:
     """As many messages as it takes."""
     for first in range(0, len(transactions), PER_MESSAGE):
         yield journal_message(gateway, epoch, transactions[first : first + PER_MESSAGE])

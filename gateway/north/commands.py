@@ -23,7 +23,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from gateway.north.contract import Ack, Command, Id, SwitchingOrder, topic, unix_s
-from gateway.north.contract_switching import keeps_supply
+from gateway.north.parts import MONEY, SWITCHING, command_of
 from gateway.north.signatures import NO_KEYS, Domain, Keys, Role, Signer
 from gateway.north.strict import ContractError, canonical, without
 
@@ -110,6 +110,10 @@ class Judge:
 
     gateway: str
     keys: Keys = NO_KEYS
+    money: bool = True
+    """Whether prepayment is configured: somebody carries out orders about money."""
+    switching: bool = True
+    """Whether switching is: somebody carries out orders about supply."""
 
     def message(
         self, arrived_topic: str, payload: bytes, now: float, *, retained: bool, trusted: bool
@@ -135,7 +139,7 @@ class Judge:
         self, payload: bytes, now: float, *, trusted: bool, at_box: bool
     ) -> Valid | Refusal:
         try:
-            valid, content = _parse_command(payload, self.gateway)
+            valid, content = self._parse(payload)
         except ContractError as error:
             return Refusal(reason=str(error), id=error.id)
         command = valid.command
@@ -148,6 +152,32 @@ class Judge:
         if trusted and _ahead(command, now):
             return Refusal(reason="issued lies in the future", id=command.id)
         return replace(valid, at_box=at_box)
+
+    def _parse(self, payload: bytes) -> tuple[Valid, bytes]:
+        """The command, and its content without the signature.  Raises ContractError."""
+        whole = canonical(payload)
+        model = command_of(money=self.money, switching=self.switching)
+        try:
+            command = model.model_validate_json(whole, strict=True)
+        except ValidationError as error:
+            reason = self._elsewhere(whole) or _reason(error)
+            raise ContractError(reason, _id_in(whole)) from error
+        if command.gateway not in (None, self.gateway):
+            raise ContractError("it names another gateway than its topic", command.id)
+        content = without(whole, "signature")
+        # Where no signature is needed none is looked at, so it says nothing.
+        key = key_of(command)
+        by = f"key {key}" if key else command.issuer
+        return Valid(command, hashlib.sha256(content).hexdigest(), by), content
+
+    def _elsewhere(self, whole: bytes) -> str:
+        """Which part is missing here that would know this command; empty: none is."""
+        match json.loads(whole):
+            case {"command": {"name": str(name)}} if name in MONEY and not self.money:
+                return "prepayment is not configured here"
+            case {"command": {"name": str(name)}} if name in SWITCHING and not self.switching:
+                return "switching is not configured here"
+        return ""
 
     def _unsigned(
         self, command: Command, content: bytes, today: date | None, may: frozenset[str]
@@ -185,7 +215,7 @@ def _expired(command: Command, now: float, *, trusted: bool, at_box: bool) -> st
     order = command.command
     if trusted:
         return "not_after has passed" if expired(command, now) else ""
-    if not isinstance(order, SwitchingOrder) or keeps_supply(order):
+    if not isinstance(order, SwitchingOrder) or order.keeps_supply:
         return ""
     if at_box and order.name in AT_THE_BOX:
         return ""
@@ -202,24 +232,8 @@ def _lasting(command: Command) -> str:
 
 def _ahead(command: Command, now: float) -> bool:
     order = command.command
-    may_cut = isinstance(order, SwitchingOrder) and not keeps_supply(order)
+    may_cut = isinstance(order, SwitchingOrder) and not order.keeps_supply
     return may_cut and unix_s(command.issued) > now + AHEAD_S
-
-
-def _parse_command(payload: bytes, gateway: str) -> tuple[Valid, bytes]:
-    """The command, and its content without the signature.  Raises ContractError."""
-    whole = canonical(payload)
-    try:
-        command = Command.model_validate_json(whole, strict=True)
-    except ValidationError as error:
-        raise ContractError(_reason(error), _id_in(whole)) from error
-    if command.gateway not in (None, gateway):
-        raise ContractError("it names another gateway than its topic", command.id)
-    content = without(whole, "signature")
-    # Where no signature is needed none is looked at, so it says nothing.
-    key = key_of(command)
-    by = f"key {key}" if key else command.issuer
-    return Valid(command, hashlib.sha256(content).hexdigest(), by), content
 
 
 def signed(payload: bytes, signer: Signer) -> bytes:

@@ -17,32 +17,15 @@ without MQTT 5 properties.
 
 Built of gateway/north/words.py; what is about money stands in contract_money.py (up) and
 contract_orders.py (down), what is about supply in contract_supply.py (up) and contract_switching.py
-(down).
+(down).  gateway/north/parts.py puts them together.
 
 Not supported yet: the topic area.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, SerializeAsAny, model_validator
 
-from gateway.north.contract_money import (
-    AccountEvent,
-    Digest,
-    Journal,
-    LowBalance,
-    MoneyFact,
-    MoneyRefused,
-)
-from gateway.north.contract_orders import MoneyOrder
-from gateway.north.contract_supply import (
-    DisconnectionEvent,
-    RelayEvent,
-    StopTurned,
-    SupplyFact,
-    SwitchingRefused,
-)
-from gateway.north.contract_switching import SwitchingOrder
 from gateway.north.words import (
     DOWN,
     VERSION,
@@ -51,6 +34,7 @@ from gateway.north.words import (
     Clock,
     Day,
     Epoch,
+    Fact,
     GatewayId,
     Id,
     Instant,
@@ -60,11 +44,13 @@ from gateway.north.words import (
     Meter,
     Numbered,
     Offset,
+    Order,
     Point,
     PublicKey,
     Sentence,
     Seq,
     Signature,
+    SwitchingOrder,
     instant,
     is_id,
     topic,
@@ -74,26 +60,19 @@ from gateway.north.words import (
 __all__ = [
     "DOWN",
     "VERSION",
-    "AccountEvent",
     "Amount",
     "Clock",
     "Day",
-    "Digest",
-    "DisconnectionEvent",
+    "Fact",
     "Id",
     "Instant",
-    "Journal",
-    "LowBalance",
     "Message",
     "Meter",
-    "MoneyRefused",
     "Numbered",
     "Offset",
-    "RelayEvent",
+    "Order",
     "Signature",
-    "StopTurned",
     "SwitchingOrder",
-    "SwitchingRefused",
     "instant",
     "is_id",
     "topic",
@@ -139,15 +118,15 @@ EventCode = Literal[
     "letterbox_unusable",
     "cuts_latched",
     "cuts_released",
+    "keys_changed",
+    "keys_refused",
 ]
 
 
-class Event(Message):
+class Event(Fact):
     """Something happened that the head-end should know."""
 
     code: EventCode
-    at: Instant
-    clock: Clock
     meter: Meter | None = None
     line: Line | None = None
     offset_s: Offset | None = Field(
@@ -158,12 +137,10 @@ class Event(Message):
     detail: Sentence = ""
 
 
-class Shed(Message):
+class Shed(Fact):
     """Messages were given up before they were delivered: this range will not come."""
 
     code: Literal["shed"] = "shed"
-    at: Instant
-    clock: Clock
     of_epoch: Epoch | None = Field(
         None, description="The epoch that numbered them; left out if it is the envelope's."
     )
@@ -174,12 +151,10 @@ class Shed(Message):
     reason: Sentence
 
 
-class StoreNewEpoch(Message):
+class StoreNewEpoch(Fact):
     """The database began anew: everything is numbered from 1 again."""
 
     code: Literal["store_new_epoch"] = "store_new_epoch"
-    at: Instant
-    clock: Clock
     previous: Epoch | None = Field(None, description="The epoch before, where it is known.")
     reason: Sentence
 
@@ -199,25 +174,20 @@ class Restamp(Message):
     ]
 
 
-class ClockFound(Message):
+class ClockFound(Fact):
     """The time is known: what this run of the gateway stamped before can be put right.
 
     Numbers are those of the envelope's epoch; each range is named once, when its time is known.
     """
 
     code: Literal["clock_found"] = "clock_found"
-    at: Instant
-    clock: Clock
     restamp: tuple[Restamp, ...]
-
-
-Fact = Event | Shed | StoreNewEpoch | ClockFound | MoneyFact | SupplyFact
 
 
 class Events(Numbered):
     """One event.  Lane urgent."""
 
-    event: Annotated[Fact, Field(discriminator="code")]
+    event: SerializeAsAny[Fact]
 
 
 class Results(Numbered):
@@ -295,7 +265,7 @@ class Hello(Message):
 # --- down -----------------------------------------------------------------------------------------
 
 
-class Resend(Message):
+class Resend(Order):
     """Send a range of a lane again."""
 
     name: Literal["resend"]
@@ -310,15 +280,12 @@ class Resend(Message):
         return self
 
 
-class Read(Message):
+class Read(Order):
     """Read points of a meter now."""
 
     name: Literal["read"]
     meter: Meter
     points: tuple[Point, ...] = Field(min_length=1, max_length=64)
-
-
-Order = Resend | Read | MoneyOrder | SwitchingOrder
 
 
 class Command(Message):
@@ -329,7 +296,7 @@ class Command(Message):
     issuer: Annotated[Id, Field(description="Who wants it.")]
     issued: Instant
     not_after: Annotated[Instant, Field(description="Expired after this moment.")]
-    command: Annotated[Order, Field(discriminator="name")]
+    command: SerializeAsAny[Order]
     signature: Signature | None = Field(
         None, description="Needed where money, accounts, tariffs or supply change: see the role."
     )

@@ -13,6 +13,7 @@ from gateway.north.words import (
     Clock,
     Day,
     Energy,
+    Fact,
     Hash,
     Id,
     Instant,
@@ -97,12 +98,10 @@ class Journal(Numbered):
 # --- events ---------------------------------------------------------------------------------------
 
 
-class LowBalance(Message):
+class LowBalance(Fact):
     """A balance has fallen through a limit; told once for each time it does."""
 
     code: Literal["low_balance"] = "low_balance"
-    at: Instant
-    clock: Clock
     account: AccountNumber
     level: Literal["alert_1", "alert_2", "zero", "limit"] = Field(
         description="The lowest limit crossed: the alerts (报警金额 1, 2), nothing left, overdraft"
@@ -116,12 +115,10 @@ class LowBalance(Message):
     top_up: Money | None = None
 
 
-class AccountEvent(Message):
+class AccountEvent(Fact):
     """An account was opened, changed or closed."""
 
     code: Literal["account"] = "account"
-    at: Instant
-    clock: Clock
     account: AccountNumber
     what: Literal["opened", "changed", "closed", "meter_swapped"]
     version: int = Field(ge=1)
@@ -129,12 +126,10 @@ class AccountEvent(Message):
     detail: Sentence = ""
 
 
-class MoneyRefused(Message):
+class MoneyRefused(Fact):
     """An order about money was refused, and changed nothing."""
 
     code: Literal["money_refused"] = "money_refused"
-    at: Instant
-    clock: Clock
     command: Id
     name: Annotated[str, StringConstraints(max_length=32)] = Field(description="What it asked for.")
     account: AccountNumber | None = None

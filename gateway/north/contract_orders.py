@@ -20,6 +20,7 @@ from gateway.north.words import (
     Message,
     Meter,
     Money,
+    Order,
     PaymentId,
     Point,
     Sentence,
@@ -85,7 +86,7 @@ class Agreed(Message):
     demand_kw: Amount | None = None
 
 
-class AccountOpen(Message):
+class AccountOpen(Order):
     """Open an account (开户)."""
 
     name: Literal["account.open"]
@@ -104,7 +105,7 @@ class AccountOpen(Message):
     language: Literal["zh", "en"] = "zh"
 
 
-class AccountChange(Message):
+class AccountChange(Order):
     """Change an account; what is left out stays as it is."""
 
     name: Literal["account.change"]
@@ -134,7 +135,7 @@ class AccountChange(Message):
         return self
 
 
-class AccountClose(Message):
+class AccountClose(Order):
     """Close an account (销户): final reading, last charge, then the remainder."""
 
     name: Literal["account.close"]
@@ -148,7 +149,7 @@ class AccountClose(Message):
     )
 
 
-class AccountSwapMeter(Message):
+class AccountSwapMeter(Order):
     """A meter was replaced (换表).  The money stays where it is."""
 
     name: Literal["account.swap_meter"]
@@ -160,7 +161,7 @@ class AccountSwapMeter(Message):
     start: Registers = Field(default_factory=dict, description="The new meter's first registers.")
 
 
-class TopUp(Message):
+class TopUp(Order):
     """Money for an account (购电).  One for an unknown account is kept in suspense."""
 
     name: Literal["topup"]
@@ -176,7 +177,7 @@ class TopUp(Message):
     paid: Annotated[Instant, Field(description="When it was paid.")]
 
 
-class TopUpReverse(Message):
+class TopUpReverse(Order):
     """A payment is undone as a whole.  It may come before the payment itself."""
 
     name: Literal["topup.reverse"]
@@ -184,7 +185,7 @@ class TopUpReverse(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class Adjust(Message):
+class Adjust(Order):
     """An approved adjustment: the only way for a person to change a balance."""
 
     name: Literal["adjust"]
@@ -196,7 +197,7 @@ class Adjust(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class TariffPut(Message):
+class TariffPut(Order):
     """A tariff version.  It is never changed: another text needs another version."""
 
     name: Literal["tariff.put"]
@@ -209,7 +210,7 @@ class TariffPut(Message):
     ]
 
 
-class ReadingRule(Message):
+class ReadingRule(Order):
     """What a person knows better than a daily freeze (日冻结).  The freeze itself stays."""
 
     name: Literal["reading.rule"]
@@ -227,7 +228,7 @@ class ReadingRule(Message):
     reason: Sentence = Field(min_length=1)
 
 
-class StatementOf(Message):
+class StatementOf(Order):
     """Ask for an account's statement (对账单)."""
 
     name: Literal["statement"]
@@ -247,7 +248,7 @@ class KnownPayment(Message):
     amount: Money
 
 
-class Reconcile(Message):
+class Reconcile(Order):
     """The head-end's view, to be compared with ours.  A difference is told, never overwritten."""
 
     name: Literal["reconcile"]
@@ -259,7 +260,7 @@ class Reconcile(Message):
     payments: tuple[KnownPayment, ...] = Field((), max_length=500)
 
 
-class JournalResend(Message):
+class JournalResend(Order):
     """Send transactions of the journal again, however old."""
 
     name: Literal["journal.resend"]
@@ -273,7 +274,7 @@ class JournalResend(Message):
         return self
 
 
-class VoucherIn(Message):
+class VoucherIn(Order):
     """An offline voucher (离线购电凭证).  It carries its own signature."""
 
     name: Literal["voucher"]
@@ -281,7 +282,7 @@ class VoucherIn(Message):
     text: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
-class Emergency(Message):
+class Emergency(Order):
     """Draw the account's emergency credit (应急额度): once until it is repaid."""
 
     name: Literal["emergency"]

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from gateway.north.words import (
     AccountNumber,
     Amount,
-    Clock,
+    Fact,
     Id,
     Instant,
     Message,
@@ -59,12 +59,10 @@ RelayTurn = Literal[
 """What became of a relay."""
 
 
-class RelayEvent(Message):
+class RelayEvent(Fact):
     """A relay (继电器) was switched, was to be switched, or was found to have moved."""
 
     code: Literal["relay"] = "relay"
-    at: Instant
-    clock: Clock
     meter: Meter
     account: AccountNumber | None = None
     what: RelayTurn = Field(
@@ -83,12 +81,10 @@ class RelayEvent(Message):
     dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
 
 
-class DisconnectionEvent(Message):
+class DisconnectionEvent(Fact):
     """A disconnection has come a step further, or was cancelled; what is asked of the head-end."""
 
     code: Literal["disconnection"] = "disconnection"
-    at: Instant
-    clock: Clock
     account: AccountNumber
     meter: Meter
     state: Literal[
@@ -125,22 +121,18 @@ class DisconnectionEvent(Message):
     dry: bool = Field(False, description="A dry run: nothing was sent to the meter.")
 
 
-class StopTurned(Message):
+class StopTurned(Fact):
     """The stop switch was turned: no cut while it is on."""
 
     code: Literal["stop_switch"] = "stop_switch"
-    at: Instant
-    clock: Clock
     on: bool
     reason: Sentence = Field("", description="Everything that stops: a file, the line, orders.")
 
 
-class SwitchingRefused(Message):
+class SwitchingRefused(Fact):
     """An order about supply was refused: nothing was switched."""
 
     code: Literal["switching_refused"] = "switching_refused"
-    at: Instant
-    clock: Clock
     command: Id
     name: Annotated[str, StringConstraints(max_length=32)] = Field(description="What it asked for.")
     account: AccountNumber | None = None

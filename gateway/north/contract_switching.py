@@ -17,7 +17,16 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from gateway.north.contract_orders import Harm, Mode, PolicyName
-from gateway.north.words import AccountNumber, Day, Id, Instant, Message, Meter, Sentence
+from gateway.north.words import (
+    AccountNumber,
+    Day,
+    Id,
+    Instant,
+    Message,
+    Meter,
+    Sentence,
+    SwitchingOrder,
+)
 
 ROWS_MAX = 500
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -42,7 +51,7 @@ Weekday = Annotated[int, Field(ge=0, le=6, description="Monday is 0.")]
 # --- the relay ------------------------------------------------------------------------------------
 
 
-class RelayTrip(Message):
+class RelayTrip(SwitchingOrder):
     """Trip one relay (跳闸), by a person's order.  It passes every check of the gateway."""
 
     name: Literal["relay.trip"]
@@ -51,7 +60,7 @@ class RelayTrip(Message):
     reason: Reason
 
 
-class RelayClose(Message):
+class RelayClose(SwitchingOrder):
     """Allow a relay to close (合闸允许), also one that is held (人工断开)."""
 
     name: Literal["relay.close"]
@@ -66,7 +75,7 @@ class RelayClose(Message):
         return self
 
 
-class RelayProtect(Message):
+class RelayProtect(SwitchingOrder):
     """Set or release protected supply (保电) in one meter."""
 
     name: Literal["relay.protect"]
@@ -74,12 +83,21 @@ class RelayProtect(Message):
     on: bool
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Whether it is set."""
+        return self.on
+
 
 # --- who is disconnected, and by whose word -------------------------------------------------------
 
 
-class DisconnectRequest(Message):
-    """Ask for the disconnection of an account, by the rules of its regime."""
+class DisconnectRequest(SwitchingOrder):
+    """Ask for the disconnection of an account, by the rules of its regime.
+
+    Answered accepted, sent, and confirmed when the meter is proven open; or failed with the reason
+    when the case is cancelled, the cut fails, or the request is taken back or runs out.
+    """
 
     name: Literal["disconnect.request"]
     account: AccountNumber
@@ -87,7 +105,7 @@ class DisconnectRequest(Message):
     expires: Instant | None = Field(None, description="Left out: 30 days after issued.")
 
 
-class DisconnectApprove(Message):
+class DisconnectApprove(SwitchingOrder):
     """Agree (审批) to a cut that somebody else asked for.  It may come before the request."""
 
     name: Literal["disconnect.approve"]
@@ -115,15 +133,20 @@ class DisconnectApprove(Message):
         return self
 
 
-class DisconnectCancel(Message):
+class DisconnectCancel(SwitchingOrder):
     """Stop the disconnection of an account; one that is cut already is restored."""
 
     name: Literal["disconnect.cancel"]
     account: AccountNumber
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Always."""
+        return True
 
-class Delegate(Message):
+
+class Delegate(SwitchingOrder):
     """Agree beforehand, for ordinary accounts under contract_prepay, until it expires."""
 
     name: Literal["delegate"]
@@ -142,15 +165,20 @@ class Delegate(Message):
         return self
 
 
-class ApprovalRevoke(Message):
+class ApprovalRevoke(SwitchingOrder):
     """Take back an approval, a request or a delegation that was given before."""
 
     name: Literal["approval.revoke"]
     approval: Annotated[Id, Field(description="Id of the command that gave it.")]
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Always."""
+        return True
 
-class ProtectRemove(Message):
+
+class ProtectRemove(SwitchingOrder):
     """Take protection away from an account; it needs the same order by two keys.
 
     Between the second order and the first cut lies a day at least.
@@ -175,7 +203,7 @@ class ProtectRemove(Message):
 # --- what has to be known before ------------------------------------------------------------------
 
 
-class NoticeServed(Message):
+class NoticeServed(SwitchingOrder):
     """Proof that the customer was told: the gateway asks for it by the event disconnection."""
 
     name: Literal["notice.served"]
@@ -234,7 +262,7 @@ class WeatherWord(Message):
     until: Annotated[Instant, Field(description="Up to when it may be believed.")]
 
 
-class CalendarPut(Message):
+class CalendarPut(SwitchingOrder):
     """Friendly windows, the weather, or both.  Without them everybody is protected."""
 
     name: Literal["calendar.put"]
@@ -258,7 +286,7 @@ class ShedRow(Message):
     load: Annotated[Power, Field(description="kW that are expected to go off with it.")]
 
 
-class ShedLoad(Message):
+class ShedLoad(SwitchingOrder):
     """Shed load (限电) by the approved order of cuts (限电序位表); the first row goes first."""
 
     name: Literal["shed"]
@@ -275,44 +303,59 @@ class ShedLoad(Message):
     reason: Reason
 
 
-class ShedEnd(Message):
+class ShedEnd(SwitchingOrder):
     """Give supply back, the last one first."""
 
     name: Literal["shed.end"]
     shed: Annotated[Id, Field(description="Id of the command that began it.")]
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Always."""
+        return True
 
-class StopCuts(Message):
+
+class StopCuts(SwitchingOrder):
     """No cut from now on, until whoever ordered this resumes."""
 
     name: Literal["stop"]
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Always."""
+        return True
 
-class ResumeCuts(Message):
+
+class ResumeCuts(SwitchingOrder):
     """Take back one's own stop.  A stop at the box is taken back at the box."""
 
     name: Literal["resume"]
     reason: Reason
 
 
-class MassRelease(Message):
+class MassRelease(SwitchingOrder):
     """Release the latch (闭锁) after too many cuts at once: by two keys, or one at the box."""
 
     name: Literal["mass.release"]
     reason: Reason
 
 
-class DryRun(Message):
+class DryRun(SwitchingOrder):
     """Everything but the frame: decisions are made and recorded, no relay is tripped."""
 
     name: Literal["dry_run"]
     on: bool
     reason: Reason
 
+    @property
+    def keeps_supply(self) -> bool:
+        """Whether it begins."""
+        return self.on
 
-SwitchingOrder = (
+
+SupplyOrder = (
     RelayTrip
     | RelayClose
     | RelayProtect
@@ -331,14 +374,4 @@ SwitchingOrder = (
     | MassRelease
     | DryRun
 )
-"""What the switcher carries out."""
-
-
-def keeps_supply(order: SwitchingOrder) -> bool:
-    """Whether it can only keep supply or prevent a cut: then it may come by any clock."""
-    match order:
-        case RelayProtect(on=on) | DryRun(on=on):
-            return on
-        case DisconnectCancel() | ApprovalRevoke() | ShedEnd() | StopCuts():
-            return True
-    return False
+"""Every ``SwitchingOrder``."""

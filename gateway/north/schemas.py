@@ -17,16 +17,14 @@ from gateway.north.completeness import Completeness
 from gateway.north.contract import (
     VERSION,
     Ack,
-    Command,
-    Digest,
-    Events,
     Hello,
     Inventory,
-    Journal,
     Message,
     Results,
     Status,
 )
+from gateway.north.contract_money import Digest, Journal
+from gateway.north.parts import command_of, events
 from gateway.north.readings import Readings
 
 ASYNCAPI = "docs/asyncapi.json"
@@ -48,7 +46,7 @@ class Channel:
 CHANNELS = (
     Channel("readings", "send", Readings, "What was just read; after an outage newest first."),
     Channel("history", "send", Readings, "What could not be sent when it was fresh; oldest first."),
-    Channel("events", "send", Events, "What the head-end should know."),
+    Channel("events", "send", events(), "What the head-end should know."),
     Channel("results", "send", Results, "How far each command has come."),
     Channel("completeness", "send", Completeness, "How complete a day's freezes are; daily."),
     Channel("journal", "send", Journal, "Every transaction of the journal, as it was posted."),
@@ -56,7 +54,7 @@ CHANNELS = (
     Channel("status", "send", Status, "Online or offline; also the will.", retained=True),
     Channel("inventory", "send", Inventory, "Which meters and points are read.", retained=True),
     Channel("hello", "send", Hello, "After each connect: what is open on our side."),
-    Channel("commands", "receive", Command, "What the head-end wants done."),
+    Channel("commands", "receive", command_of(), "What the head-end wants done."),
     Channel("acks", "receive", Ack, "Watermarks: what the head-end keeps."),
 )
 

@@ -176,7 +176,8 @@ Hash = Annotated[
 class Message(BaseModel):
     """What all messages share: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Many are only ever a part of another one, which brings their validators along.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Numbered(Message):
@@ -186,6 +187,29 @@ class Numbered(Message):
     epoch: Epoch
     lane: Lane
     seq: Seq
+
+
+class Fact(Message):
+    """Something that the head-end should know: what an event is about."""
+
+    code: str
+    at: Instant
+    clock: Clock
+
+
+class Order(Message):
+    """What a command wants done."""
+
+    name: str
+
+
+class SwitchingOrder(Order):
+    """An order about supply."""
+
+    @property
+    def keeps_supply(self) -> bool:
+        """Whether it can only keep supply or prevent a cut: then it may come by any clock."""
+        return False
 
 
 class Signature(Message):

@@ -40,6 +40,7 @@ from gateway.switching.relay_look import (
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
     STEPPED_S,
+    TAKES,
     TRIP_VALID_S,
     Permit,
     Sending,
@@ -90,6 +91,8 @@ class _Work:
     priority: Priority = Priority.RELAY
     judge: Judge | None = None
     """Who asked for the look; None: the relay's own procedure."""
+    state: State | None = None
+    """Where the relay stood when the procedure's own look began."""
     sending: Sending | None = None
     operation: int | None = None
 
@@ -127,6 +130,8 @@ class RelayWork:
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
         """Has a trip judged anew whose reply was lost; then monotonic and Unix time."""
+        self.stopped: Callable[[], str] = lambda: ""
+        """Why no supply may be taken just now; any thread may ask."""
         relays.listeners.due = self._due
         relays.listeners.withdraw = self.withdraw
 
@@ -152,9 +157,10 @@ class RelayWork:
             work.sending.permit.withdrawn = why
 
     def withdraw_all(self, why: str) -> None:
-        """The same for every trip under way."""
-        for meter in self._busy:
-            self.withdraw(meter, why)
+        """The same for all that takes supply."""
+        for work in self._busy.values():
+            if work.sending and work.sending.action in TAKES:
+                work.sending.permit.withdrawn = why
 
     # --- what the rows ask for --------------------------------------------------------------------
 
@@ -236,9 +242,10 @@ class RelayWork:
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
         parts = plan(self._relays.meters[meter], what, self._refused.__getitem__)
-        restoring = judge is None and self._relays.get(meter).relay.state in RESTORING
+        state = self._relays.get(meter).relay.state
+        restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
-        self._ask(_Work(meter, what, parts, priority=priority, judge=judge), now)
+        self._ask(_Work(meter, what, parts, priority=priority, judge=judge, state=state), now)
 
     def _ask(self, work: _Work, now: float) -> None:
         part, not_after = work.parts[0], now + LOOK_WITHIN_S
@@ -275,7 +282,8 @@ class RelayWork:
             work.judge(seen_now, now, wall)
         elif work.what is What.CLOSE:
             self._send_close(work.meter, seen_now, now, wall)
-        else:
+        elif self._relays.get(work.meter).relay.state is work.state:
+            # What was seen before the procedure's last step says nothing of that.
             self._looked(work.meter, seen_now, now, wall)
 
     def _looked(self, meter: str, found: Look, now: float, wall: float) -> None:
@@ -340,11 +348,11 @@ class RelayWork:
 
     def _send(self, kept: KeptRelay, action: Action, found: Look, now: float, wall: float) -> None:
         meter, device = kept.relay.meter, self._relays.meters[kept.relay.meter].switch
-        takes = action in (Action.TRIP, Action.PROTECT_OFF)
+        takes = action in TAKES
         sending = Sending(
             device,
             action,
-            Permit(wall),
+            Permit(wall, stopped=self.stopped) if takes else Permit(wall),
             found.meter_time,
             TRIP_VALID_S if takes else VALID_S_MAX,
         )

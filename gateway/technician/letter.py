@@ -24,7 +24,8 @@ from gateway.clock import Clock, SystemClock
 from gateway.config import Config
 from gateway.keys import KeyFileError, read_private
 from gateway.north.commands import digest, signed
-from gateway.north.contract import Command, instant
+from gateway.north.contract import instant
+from gateway.north.parts import command_of
 from gateway.north.signatures import Why
 from gateway.store.commands import Answers, Known, Result
 from gateway.store.database import ReadOnly
@@ -116,7 +117,7 @@ class Desk:
         }
         payload = json.dumps(command, ensure_ascii=False).encode()
         try:
-            Command.model_validate_json(payload, strict=True)
+            command_of().model_validate_json(payload, strict=True)
             return id_, signed(payload, read_private(key)) if key else payload
         except ValidationError as error:
             raise click.ClickException("; ".join(_problems(error))) from error

@@ -5,6 +5,7 @@ import whatever else happens to be installed.  That environment is made once and
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -12,14 +13,18 @@ import tempfile
 import time
 import tomllib
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway.north.contract import instant
+from gateway.north.signatures import Signer
 from simulators.headend import HeadEnd
 from tests.bench.figures import BenchError, Figure
-from tests.bench.rig import ROOT, Daemon, Meters, Rig, rig, wait_for
+from tests.bench.rig import NAME, ROOT, Daemon, Meters, Rig, Tally, rig, wait_for
 from tests.bench.wear import Disk, disk
+from tests.keyring import MONEY, OFFICE, OPEN, TOP_UP, sealed, write_keys
 
 RSS_MB = {64: 45, 512: 60}
 """Aims, by the number of meters."""
@@ -27,14 +32,25 @@ READING_BYTES_MAX = 600
 START_S_MAX = 1.0
 LOG_BYTES = 250 * 4096
 """What SQLite's log grows to before it is written over."""
+TARIFF = "shanghai-home-year-steps-tou"
+PREPAID = """
+[prepayment]
+tariffs = "{tariffs}"
+[[policy]]
+name = "home"
+alert_1 = "20.00"
+alert_2 = "10.00"
+[switching]
+"""
 VOLTAGES = ["voltage_l1n", "voltage_l2n", "voltage_l3n"]
 
 
 def footprint(*, quick: bool) -> Iterator[Figure]:
-    """RSS with 64 and 512 meters, CPU share, start to first reading, device bytes per reading."""
+    """RSS with 64 and 512 meters, and with prepaid customers; CPU share, start, wear."""
     python = shipped_python()
     yield _start(python, 1 if quick else 3)
     yield from _small(python, 9600 if quick else 2400, 10 if quick else 30)
+    yield _prepaid(python)
     yield _large(python)
     if not quick:
         yield _wear(python, 60)
@@ -132,6 +148,69 @@ def _large(python: str) -> Figure:
         _read_by_all(daemon, 512)
         time.sleep(10)
         return _rss(daemon, 512)
+
+
+def _prepaid(python: str) -> Figure:
+    """64 meters that are prepaid: an account with a payment for each, relays, signed orders."""
+    lines = [
+        Meters(line=f"l{n}", count=32, tcp=True, settings={"period_s": 60, "guard_ms": 0})
+        for n in (1, 2)
+    ]
+    assets = [asset for line in lines for asset in line.assets]
+    with rig() as bench:
+        bench.start_broker()
+        bench.configure_meters(bench.start_meters(*lines), *lines)
+        with (bench.folder / "gateway.toml").open("a") as file:
+            file.write(PREPAID.format(tariffs=ROOT / "config" / "tariffs"))
+            file.write(write_keys(bench.folder))
+        head_end, tally = bench.head_end()
+        daemon = bench.start_daemon(python)
+        _read_by_all(daemon, len(assets))
+        for order in _customers(assets, time.time()):
+            head_end.send(NAME, "commands", order)
+        wait_for("the accounts", lambda: _confirmed(head_end, tally) == 2 * len(assets))
+        time.sleep(10)
+        return Figure(
+            bench="footprint",
+            figure="rss_64_meters_prepaid",
+            value=daemon.rss_mb(),
+            unit="MB",
+            detail={"accounts": len(assets), "with": "prepayment, switching, signed orders"},
+        )
+
+
+def _confirmed(head_end: HeadEnd, tally: Tally) -> int:
+    head_end.collect(0.0)
+    return tally.confirmed
+
+
+def _customers(assets: Sequence[str], wall: float) -> Iterator[dict[str, object]]:
+    """Orders that open an account for each meter and pay into it."""
+    today = datetime.fromtimestamp(wall, UTC).date().isoformat()
+    start = {f"energy_active_import{rate}": "1" for rate in ("", "_t1", "_t2", "_t3", "_t4")}
+    for n, asset in enumerate(assets):
+        opening = OPEN | {
+            "account": f"{n:010d}",
+            "opened": today,
+            "tariffs": [{"since": today, "tariff": TARIFF}],
+            "meters": [{"meter": asset, "since": today, "start": start}],
+        }
+        yield _sealed(f"open-{n}", opening, OFFICE, wall)
+        payment = {"payment": f"p-{n}", "account": f"{n:010d}", "paid": instant(wall)}
+        yield _sealed(f"pay-{n}", TOP_UP | payment, MONEY, wall)
+
+
+def _sealed(id_: str, body: Mapping[str, object], by: Signer, wall: float) -> dict[str, object]:
+    order = {
+        "gateway": NAME,
+        "id": id_,
+        "issuer": "bench",
+        "issued": instant(wall),
+        "not_after": instant(wall + 600),
+        "command": body,
+    }
+    found: dict[str, object] = json.loads(sealed(order, by))
+    return found
 
 
 def _wear(python: str, for_s: float) -> Figure:
