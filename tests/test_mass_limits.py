@@ -9,7 +9,6 @@ from gateway.disconnection.mass_limits import (
     Load,
     State,
     asked,
-    below_zero,
     fell_due,
     from_json,
     reconnected,
@@ -147,16 +146,6 @@ def test_a_restart_forgets_nothing(cut: list[int], wanted: list[int], why: str) 
 def test_a_damaged_state_is_refused() -> None:
     with pytest.raises(LimitsTextError, match="no state"):
         from_json('{"cut": 1}')
-
-
-def test_a_change_that_empties_many_accounts_is_to_be_confirmed() -> None:
-    before = {f"K{n}": 100 for n in range(100)}
-
-    assert below_zero(before, {**before, **{f"K{n}": -1 for n in range(10)}}, LIMITS) == ""
-    told = below_zero(before, {**before, **{f"K{n}": -1 for n in range(11)}}, LIMITS)
-    assert told == "11 of 100 accounts would fall below zero, more than 10 %; confirm it"
-    negative = dict.fromkeys(before, -5)
-    assert below_zero(negative, negative, LIMITS) == ""
 
 
 def turn(

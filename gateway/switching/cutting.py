@@ -26,7 +26,9 @@ from gateway.disconnection.preflight import preflight
 from gateway.disconnection.procedure import tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
+from gateway.store.figures import WRONG
 from gateway.store.precautions import What
+from gateway.store.switching import Step
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.supply_point import meter_of, why_none
@@ -195,6 +197,9 @@ class Cutting:
     def _tell_wrong(self, now: Moment) -> None:
         kept = self._steps.relays.get(now.case.meter)
         log.error("a wrong cut", account=now.account.number, meter=kept.relay.meter)
+        if kept.operation is not None:
+            cause = {"cause": Cancel.CORRECTION.value}
+            self._rooms.store.add_step(kept.operation, Step(now.wall, WRONG, cause))
         self._steps.herald.relay(
             kept, "wrong_cut", now.wall, now.account, cause=Cancel.CORRECTION.value
         )

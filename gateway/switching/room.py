@@ -41,8 +41,10 @@ from gateway.switching.case_steps import Answer, CaseSteps
 from gateway.switching.clearance import Clearance
 from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Evidence, Rooms
+from gateway.switching.figures_report import FiguresReport
 from gateway.switching.herald import Herald
 from gateway.switching.judging import Judging
+from gateway.switching.mass_gate import MassGate
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
@@ -150,9 +152,15 @@ class SwitchingRoom:
         self._evidence = evidence
         self.work.recheck = self._recheck
         self.work.stopped = switch.at_hand
+        self._report = FiguresReport(
+            config.gateway.name, settings.times, database, world.recorder, prepaid.books.day_of
+        )
         self.relays.listeners.came_to = self._came_to
         self.relays.listeners.load = self._load
         prepaid.books.watcher = self.posted
+        prepaid.gate = MassGate(
+            settings.limits, self._store, config.keys, evidence.accounts, world.state
+        )
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -219,6 +227,8 @@ class SwitchingRoom:
         self._look_at_clock(now, wall)
         if now >= self._cases_at:
             self._cases_at = now + CASES_S
+            if self._trusted:
+                self._report.tick(wall)
             self._look_at_cases()
             self._orders.tick(now, wall)
         if self._trusted:
