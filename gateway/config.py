@@ -6,8 +6,8 @@ the morning.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +76,15 @@ class MeterConfig:
     """``L1`` to ``L3``; empty: all, or nobody knows."""
     direct_close: bool = False
     """The contract lets its supply come back without the customer's button."""
+    breaker: "MeterConfig | None" = None
+    """The breaker (外置断路器) on its load side; None: the relay, if there is one, is its own."""
+    breaker_of: str = ""
+    """The meter that it is the breaker of; empty: it is none."""
+
+    @property
+    def switch(self) -> "MeterConfig":
+        """The device that is told to take its supply and to give it back."""
+        return self.breaker or self
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +154,13 @@ def load(path: Path) -> Config:
     profiles = reader.profiles(data, tables)
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
+    reader.check_breakers(tables, profiles)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes
     if switching:
         profiles = {name: switching.armed(profile) for name, profile in profiles.items()}
-    # Hundreds of meters name the same points: they are kept in memory once.
-    points = {table.points: table.points for _, table in tables}
-    meters = tuple(
-        _resolve(table, profiles[table.profile], points[table.points], minutes)
-        for _, table in tables
-    )
+    meters = _meters(tables, profiles, minutes)
     digest = hashlib.sha256(reader.raw + key_bytes).hexdigest()[:16]
     return Config(
         path,
@@ -196,6 +201,27 @@ def _keys(reader: Reader, file: Path | None) -> tuple[Keys, bytes]:
     except ConfigError as error:
         reader.problems += error.problems
         return NO_KEYS, b""
+
+
+def _meters(
+    tables: Sequence[tuple[int, MeterTable]], profiles: Mapping[str, Profile], grid_minutes: int
+) -> tuple[MeterConfig, ...]:
+    # Hundreds of meters name the same points: they are kept in memory once.
+    points = {table.points: table.points for _, table in tables}
+    breaker_of = {table.breaker: table.asset for _, table in tables if table.breaker}
+    resolved = {
+        table.asset: replace(
+            _resolve(table, profiles[table.profile], points[table.points], grid_minutes),
+            breaker_of=breaker_of.get(table.asset, ""),
+        )
+        for _, table in tables
+    }
+    return tuple(
+        replace(resolved[table.asset], breaker=resolved[table.breaker])
+        if table.breaker
+        else resolved[table.asset]
+        for _, table in tables
+    )
 
 
 def _resolve(

@@ -216,6 +216,49 @@ class Reader:
                     f"found {point!r}: {table.profile} has no such point; {hint}",
                 )
 
+    def check_breakers(
+        self, tables: list[tuple[int, MeterTable]], profiles: dict[str, Profile]
+    ) -> None:
+        """Each breaker is there, tells what its contact does, and is the only switch of one meter.
+
+        Two relays for one meter would undo each other's work; one breaker before two meters would
+        cut a customer for his neighbour's debt.
+        """
+        known = {table.asset: table for _, table in tables}
+        before: dict[str, str] = {}
+        for n, table in tables:
+            if not table.breaker:
+                continue
+            where, found = f"meter[{n}].breaker", f"found {table.breaker!r}: "
+            breaker = known.get(table.breaker)
+            own, other = (
+                profiles.get(table.profile),
+                profiles.get(breaker.profile if breaker else ""),
+            )
+            if breaker is None:
+                if "meter" not in self.broken:
+                    self.say(
+                        where, f"{found}no such asset; {did_you_mean(table.breaker, list(known))}"
+                    )
+            elif breaker.breaker or breaker is table:
+                self.say(where, f"{found}it is no breaker, or has one itself; name the last one")
+            elif table.breaker in before:
+                first = before[table.breaker]
+                self.say(where, f"{found}already the breaker of {first}; give each meter its own")
+            elif own and own.relay:
+                self.say(
+                    where,
+                    f"{found}a second relay; {table.asset} has one of its own by {table.profile};"
+                    " leave breaker out, or write a model like that with an empty [relay]",
+                )
+            elif other and not (other.relay and other.relay.measured):
+                self.say(
+                    where,
+                    f"{found}{breaker.profile} tells no contact (relay.measured); wire its"
+                    " auxiliary contact, and name a model that reads it",
+                )
+            before.setdefault(table.breaker, table.asset)
+
     def _unique(self, key: str, column: str, found: list[tuple[int, str]]) -> None:
         first: dict[str, int] = {}
         for n, value in found:

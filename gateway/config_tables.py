@@ -221,3 +221,6 @@ class MeterTable(Table):
     direct_close: bool = Field(
         default=False, description="true where the contract lets supply come back unattended"
     )
+    breaker: Name | None = Field(
+        None, description="the asset of the breaker (外置断路器) that switches what is behind it"
+    )

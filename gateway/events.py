@@ -7,7 +7,7 @@ expected.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from protocols.base import Reply, Request, Stray
@@ -115,6 +115,10 @@ class Outcome:
     round_trip_s: float = 0.0
     """From the end of our request to the first byte of the reply."""
     tries: int = 0
+    said: bytes = field(default=b"", compare=False)
+    """What was sent by the last try, follow-ups included, as it went out; empty: nothing was."""
+    heard: bytes = field(default=b"", compare=False)
+    """The frames of the reply or the refusal as they came, with what came in front of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

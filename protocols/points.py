@@ -123,6 +123,7 @@ _FAMILIES = (
     _Family("power_limit", _W, "active power above which the meter trips"),
 
     _Family("voltage(_l1n|_l2n|_l3n)", _VOLT, "voltage to neutral"),
+    _Family("voltage_load(_l1n|_l2n|_l3n)", _VOLT, "voltage to neutral behind the relay"),
     _Family("voltage(_l1l2|_l2l3|_l3l1)", _VOLT, "voltage between phases"),
     _Family("voltage(_ln_avg|_ll_avg)", _VOLT, "mean voltage"),
     _Family("current(_l1|_l2|_l3|_n|_avg|_sum)", _AMPERE, "current"),
@@ -168,6 +169,7 @@ _FAMILIES = (
     _Family("relay_forced", _COUNT, "1 while the supply is protected (保电): no trip"),
     _Family("relay_pre_trip_alarm", _COUNT, "1 while the meter warns that it will trip"),
     _Family("relay_fault", _COUNT, "1 while the contact does not follow its command"),
+    _Family("relay_load_voltage", _COUNT, "1 while there is voltage behind the relay"),
     _Family("relay(_trip_count|_close_count)", _COUNT, "relay operations so far", cumulative=True),
     _Family("relay(_trip_time|_close_time)", _TEXT, "last relay operation, by the meter's clock"),
     _Family("forced_control_enable", _COUNT, "1 while a command, not the balance, rules the relay"),

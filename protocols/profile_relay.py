@@ -15,7 +15,9 @@ Modbus relays by writes, one or several for each action::
 
 What a maker's meter does otherwise (codes, password, an expiry that never comes, inverted status
 bits) is data: in the table, or in the ``names`` of the points ``relay_state`` and
-``relay_command_state``.  ``relay_state`` must be among the points where the contact is measured.
+``relay_command_state``.  ``relay_state`` must be among the points where the contact is measured.  A
+model that tells of voltage behind its contact has ``relay_load_voltage`` or ``voltage_load_l1n`` to
+``l3n``: it is looked at before the contact is closed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -197,7 +197,8 @@ def read_toml(data: bytes) -> dict[str, Any]:
 
 
 def filled_up(raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """``raw`` with what only ``base`` has: keys, and keys in tables; ``without`` leaves points out.
+    """``raw`` with what only ``base`` has: keys, and keys in tables; ``without`` leaves points out,
+    and an empty table the whole table of ``base``.
 
     Raises ValueError where ``without`` names no point of ``base``.
     """
@@ -212,7 +213,7 @@ def filled_up(raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]
     merged["points"] = known
     for key, value in raw.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merged[key] | value if both else value
+        merged[key] = merged[key] | value if both and value else value
     return merged
 
 

@@ -111,6 +111,8 @@ class RelayStatus:
     """Whether it was last told to be open: set as soon as the command is accepted."""
     measured: bool = False
     """``open`` is the contact's state, and not a copy of the command."""
+    button: bool = False
+    """Once allowed to close, it waits for the customer's button."""
     pre_trip_alarm: bool | None = None
     protected: bool | None = None
     """The supply is protected (保电): trips are refused."""
@@ -118,13 +120,20 @@ class RelayStatus:
     """What the meter itself counts down and trips for: ``none``, ``energy`` or ``money``."""
     fault: bool | None = None
     """The meter says that its contact does not follow."""
+    load_voltage: bool | None = None
+    """There is voltage behind the contact.  While that is open it comes from elsewhere: a bypass, a
+    generator; closing onto it may kill."""
 
     @property
     def position(self) -> Position:
-        """What contact and command are together."""
+        """What contact and command are together.
+
+        Where there is no button, a contact that is open though told to be closed is just open: it
+        is stuck, or somebody opened it by hand.
+        """
         if self.open is None:
             return Position.UNKNOWN
         if self.open:
-            allowed = self.commanded_open is False
+            allowed = self.button and self.commanded_open is False
             return Position.CLOSE_ALLOWED if allowed else Position.OPEN
         return Position.TRIP_PENDING if self.commanded_open else Position.CLOSED

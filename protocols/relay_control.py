@@ -5,6 +5,7 @@ command says "accepted" and no more, so the state is read back after ``relay.set
 the load follows shows in current, power and energy.
 
 Not supported: a Modbus relay has no deadline in its frames; who sends it must not send it late.
+DL/T 645 has no item for the voltage behind a relay: such a meter itself refuses to close onto it.
 """
 
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ from protocols.relay import Action, ControlRelay, RegisterRelay, RelayStatus
 
 _STATE = (
     "relay_state", "relay_command_state", "relay_forced", "relay_pre_trip_alarm", "prepay_mode",
-    "relay_fault",
+    "relay_fault", "relay_load_voltage", "voltage_load_l1n", "voltage_load_l2n", "voltage_load_l3n",
 )  # fmt: skip
+_LOAD_SIDE = ("voltage_load_l1n", "voltage_load_l2n", "voltage_load_l3n")
 _IDENTITY = ("serial_number", "meter_number")
 _CLOCK = ("meter_time", "meter_date", "meter_clock")
 _ENERGY = ("energy_active_import", "energy_active_total")
@@ -28,6 +30,9 @@ _LOAD = (
     "power_active", "current_l1", "current_l2", "current_l3",
     "voltage_l1n", "voltage_l2n", "voltage_l3n",
 )  # fmt: skip
+LOAD_VOLTAGE_V = 50
+"""From here on voltage behind an open relay is one; below nobody is hurt by it.  Source: the limit
+of touch voltage, IEC 61140."""
 _LATE = time(23, 58)
 """From here on a date and a time of day that were read apart may belong to two days."""
 
@@ -40,6 +45,8 @@ class RelayPoints:
 
     state: tuple[str, ...]
     """For ``relay_status``."""
+    load_side: bool
+    """Some of them tell whether there is voltage behind the relay."""
     identity: tuple[str, ...]
     """Which meter this is: its communication address, or the number that its maker gave it."""
     clock: tuple[str, ...]
@@ -55,6 +62,7 @@ def relay_points(profile: Profile) -> RelayPoints:
     load = tuple(point for point in _LOAD if point in there)
     return RelayPoints(
         state=tuple(point for point in _STATE if point in there),
+        load_side=bool(there & {"relay_load_voltage", *_LOAD_SIDE}),
         identity=tuple(point for point in _IDENTITY if point in there),
         clock=tuple(point for point in _CLOCK if point in there),
         load=(energy, *load) if energy else load,
@@ -117,11 +125,25 @@ def relay_status(profile: Profile, values: Mapping[str, Value]) -> RelayStatus:
         open=flag("relay_state", "tripped"),
         commanded_open=flag("relay_command_state", "tripped"),
         measured=profile.relay is not None and profile.relay.measured,
+        button=profile.relay is not None and profile.relay.button,
         pre_trip_alarm=flag("relay_pre_trip_alarm"),
         protected=flag("relay_forced"),
         prepays=None if prepays is None else str(prepays),
         fault=flag("relay_fault"),
+        load_voltage=_load_voltage(flag("relay_load_voltage"), values),
     )
+
+
+def _load_voltage(told: bool | None, values: Mapping[str, Value]) -> bool | None:
+    """Whether there is voltage behind the relay: as told, or by what is measured in any phase."""
+    measured = [values[name] for name in _LOAD_SIDE if name in values]
+    found = [told] if told is not None else []
+    found += [
+        one.amount >= LOAD_VOLTAGE_V * 10**one.decimals
+        for one in measured
+        if isinstance(one.amount, int)
+    ]
+    return any(found) if found else None
 
 
 def meter_time(values: Mapping[str, Value]) -> datetime | None:

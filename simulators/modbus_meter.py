@@ -171,7 +171,10 @@ class ModbusMeter(Meter):
             return int(10**point.decimals)
         if point.name == "serial_number":
             return self._serial_number
-        amount = self._household.value(point.name, now) or 0
+        behind = point.name.removeprefix("voltage_load_")
+        name = point.name if behind == point.name else f"voltage_{behind}"
+        supplied = name == point.name or self.relay is None or self.relay.load_voltage
+        amount = (self._household.value(name, now) or 0) if supplied else 0
         # A meter without a sign shows power fed in as power drawn.
         amount = abs(amount) if source.type.startswith("u") else amount
         return in_steps(point.name, amount, point.unit, point.decimals)
@@ -194,6 +197,7 @@ def _of_relay(point: str, relay: SimRelay | None) -> int | str | None:
     return {
         "relay_forced": int(relay.protected),
         "relay_fault": int(relay.faulty),
+        "relay_load_voltage": int(relay.load_voltage),
         "forced_control_enable": int(bool(relay.received)),
     }.get(point)
 

@@ -161,6 +161,11 @@ class SimRelay:
         """Whether the contact does not follow, for those that say so."""
         return self.conducts != (self.state in _CLOSED)
 
+    @property
+    def load_voltage(self) -> bool:
+        """Whether there is voltage behind it: through its contact, or from elsewhere."""
+        return self.conducts or self.behaviour.load_side
+
     def feeds(self, listener: Callable[[float, bool], None]) -> None:
         """Tell ``listener`` of each movement: when, and whether there is supply from then on."""
         self._listeners.append(listener)

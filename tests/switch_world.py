@@ -4,10 +4,11 @@
 head-end does what the gateway asks for (notices, last calls), as long as ``helpful`` is on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.acquisition.acts import Transmit
@@ -118,8 +119,11 @@ class SwitchWorld(World):
         switching: str = "",
         period_s: int = 900,
         seed: int = 1,
+        area: Area | None = None,
+        rows: Mapping[str, str] = MappingProxyType({}),
         **more: Any,
     ) -> None:
+        """``area`` stands instead of so many homes; ``rows`` are further keys of some meters."""
         (directory / "tariffs").mkdir(parents=True)
         (directory / "tariffs" / "flat.toml").write_text(flat(since="2025-12-01"))
         keys = "\n".join(key_table(KEYS[name], roles) for name, roles in ROLES.items())
@@ -133,8 +137,9 @@ class SwitchWorld(World):
         super().__init__(
             directory,
             seed,
-            area=homes(count, relays, seed, **more),
+            area=area or homes(count, relays, seed, **more),
             period_s=period_s,
+            rows=rows,
             more=CONFIG.format(switching=switching),
         )
 

@@ -9,7 +9,20 @@ from gateway.acquisition.exchange import Manners
 from gateway.acquisition.line import LineError
 from gateway.events import Fault, Priority
 from protocols.base import Reply, Stray
-from tests.line_world import FAST, SLOW, WALL, Ask, Toy, World, answer, honest, says, silent, truth
+from tests.line_world import (
+    FAST,
+    SLOW,
+    WALL,
+    Ask,
+    Toy,
+    World,
+    answer,
+    honest,
+    says,
+    sealed,
+    silent,
+    truth,
+)
 from tests.line_world import world as make_world
 
 SETTLED_S = 0.02
@@ -100,6 +113,23 @@ def test_a_read_gives_way_to_no_other_poll_and_not_once_its_reply_has_begun() ->
 
     assert world.asked == [("1", 1), ("2", 3), ("2", 2)]
     assert world.done[0].outcomes[0].reply == Reply("1", b"late")
+
+
+def test_what_was_on_the_wire_is_kept_with_what_came_of_it() -> None:
+    world = make_world("1", "2", "3")
+    reply, refusal = answer(Ask(1, 1), b"done"), sealed(bytes([0x23, 2, 7]))
+    world.behaviour[1] = says((0.1, reply))
+    world.behaviour[2] = says((0.2, refusal))
+    world.behaviour[3] = silent
+    for meter in ("1", "2", "3"):
+        world.job(meter, 1, tries=1)
+    world.run(1010)
+
+    done, refused, lost = (one.outcomes[0] for one in world.done)
+    assert (done.said, done.heard) == (Toy().encode(Ask(1, 1)), reply)
+    assert (refused.said, refused.heard) == (Toy().encode(Ask(2, 1)), refusal)
+    assert refused.round_trip_s == pytest.approx(0.2)
+    assert (lost.said, lost.heard) == (Toy().encode(Ask(3, 1)), b"")
 
 
 def test_an_order_gives_way_to_nothing() -> None:

@@ -79,6 +79,9 @@ SPOILT: list[tuple[str, Facts]] = [
     ("relay_fault", but("meter", fault="weld_or_bypass")),
     ("operations", but("meter", operations=(NOW - 599,))),
     ("operations", but("meter", operations=(NOW - 5 * HOUR, NOW - 4 * HOUR, NOW - HOUR))),
+    ("address", but("meter", breaker="K1", breaker_address="0")),
+    ("meter_number", but("meter", breaker="K1", breaker_address="9", breaker_number="7")),
+    ("way_back", but("meter", only_directly=True)),
 ]
 
 
@@ -184,6 +187,13 @@ def test_protection_is_not_taken_from_a_meter_that_would_trip_at_once() -> None:
     assert codes(but("money", facts, worsened_at=NOW)) == ["unprotect"]
     rich = but("money", facts, balance_e4=0)
     assert codes(but("due", rich, notice_at=None)) == []
+
+
+def test_r44_facts_that_know_of_no_breaker_are_judged_as_they_were() -> None:
+    tree = json.loads(to_json(FACTS))
+    for name in [one for one in tree["meter"] if one.startswith("breaker")] + ["only_directly"]:
+        del tree["meter"][name]
+    assert from_json(json.dumps(tree)) == FACTS
 
 
 def test_a_standing_is_taken_from_an_account() -> None:

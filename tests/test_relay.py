@@ -11,6 +11,7 @@ from gateway.disconnection.relay import (
     Relay,
     RelayTextError,
     Times,
+    behind,
     from_json,
     lateness,
     step,
@@ -105,6 +106,41 @@ def test_direct_close_needs_the_contract_and_no_danger(
     walk.relay = replace(walk.relay, direct=True, unsafe=unsafe, load_voltage=load_voltage)
 
     assert [one.direct for one in walk.tell(Signal.WANT_CLOSED).done] == [direct]
+
+
+def test_who_opens_it_by_hand_may_stand_at_the_wires_until_it_is_closed() -> None:
+    walk = Walk().tell(Signal.SEEN_OPEN)
+    assert (walk.state, walk.relay.unsafe) == (State.HELD, True)
+    walk.relay = replace(walk.relay, direct=True)
+    walk.tell(Signal.RELEASED)
+    assert [one.direct for one in walk.tell(Signal.SEEN_OPEN).done][-1:] == [False]
+    walk.tell(Signal.ACCEPTED, Signal.SEEN_CLOSED)
+    assert (walk.state, walk.relay.unsafe) == (State.CLOSED, False)
+
+
+@pytest.mark.parametrize(
+    ("is_open", "load_voltage", "before", "after"),
+    [
+        (True, True, False, True),
+        (True, False, True, False),
+        (True, None, True, True),
+        (None, True, False, False),
+        (False, True, False, False),
+        (False, False, True, True),
+    ],
+)
+def test_voltage_counts_only_behind_an_open_contact(
+    *, is_open: bool | None, load_voltage: bool | None, before: bool, after: bool
+) -> None:
+    relay = replace(tripped().relay, load_voltage=before)
+    assert behind(relay, is_open=is_open, load_voltage=load_voltage).load_voltage is after
+
+
+def test_closed_there_is_nothing_behind_it_any_more() -> None:
+    walk = tripped()
+    walk.relay = replace(walk.relay, load_voltage=True)
+    walk.tell(Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED)
+    assert not walk.relay.load_voltage
 
 
 def test_a_lost_reply_is_read_before_the_trip_is_judged_again() -> None:

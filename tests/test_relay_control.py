@@ -31,6 +31,7 @@ def test_which_models_can_be_switched() -> None:
         "eastron-sdm530y-prepay",
         "external-breaker",
         "external-breaker-blind",
+        "external-breaker-load-side",
         "hiking-dds238-2-relay",
     }
     assert switched == WITH_RELAY
@@ -161,10 +162,35 @@ def test_inverted_bits_are_a_matter_of_the_file() -> None:
     assert status(0x0040, inverted).position is Position.CLOSE_ALLOWED
 
 
+def test_without_a_button_nobody_waits_for_one() -> None:
+    breaker = load(SHIPPED / "external-breaker.toml")
+    values = {"relay_state": Value("tripped"), "relay_command_state": Value("closed")}
+
+    assert relay_status(breaker, values).position is Position.OPEN
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"relay_load_voltage": Value(1)}, True),
+        ({"relay_load_voltage": Value(0)}, False),
+        ({"voltage_load_l1n": Value(3_000, 3), "voltage_load_l2n": Value(231_000, 3)}, True),
+        ({"voltage_load_l1n": Value(49_999, 3)}, False),
+        ({"voltage_load_l1n": Value(50_000, 3)}, True),
+    ],
+)
+def test_r35_voltage_behind_the_relay(values: dict[str, Value], *, expected: bool | None) -> None:
+    breaker = load(SHIPPED / "external-breaker-load-side.toml")
+
+    assert relay_status(breaker, values).load_voltage is expected
+    assert relay_points(breaker).load_side
+
+
 def test_what_was_not_read_is_not_known() -> None:
     bad = Value(None, quality=Quality.INVALID)
 
-    assert relay_status(SINGLE, {}) == RelayStatus(measured=True)
+    assert relay_status(SINGLE, {}) == RelayStatus(measured=True, button=True)
     found = relay_status(SINGLE, {"relay_state": bad, "relay_command_state": Value("tripped")})
     assert found.position is Position.UNKNOWN
     blind = load(SHIPPED / "external-breaker-blind.toml")
@@ -197,4 +223,5 @@ def test_the_meters_clock(values: dict[str, str], expected: str | None) -> None:
 def test_a_word_that_is_absent_says_nothing() -> None:
     [exchange] = SINGLE.plan(METER, relay_points(SINGLE).state)
 
-    assert relay_status(SINGLE, exchange.values(b"\x00")) == RelayStatus(measured=True)
+    told = relay_status(SINGLE, exchange.values(b"\x00"))
+    assert told == RelayStatus(measured=True, button=True)

@@ -1,6 +1,7 @@
 """Simulated relays over the wire: told and asked as the gateway does it, judged by the truth."""
 
 import contextlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from protocols import modbus
 from protocols.base import RefusedError, Reply, Stray, Value
 from protocols.dlt645_relay import KeyServiceError
+from protocols.model import ModbusProfile
 from protocols.profile import parse
 from protocols.relay import Action, Position, RelayStatus
 from protocols.relay_control import meter_time, relay_points, relay_requests, relay_status
 from simulators.__main__ import obey
 from simulators.area import PROFILES, Area, AreaError, build_area
-from simulators.relay_scenarios import SCENARIOS
+from simulators.line import Line
+from simulators.modbus_meter import ModbusMeter, Quirks
+from simulators.relay_scenarios import SCENARIOS, behaviour
 
 NOW = 1_795_320_000.0  # 2026-11-22 12:00 in China
 ADDRESS = "000000000001"
@@ -306,6 +310,36 @@ def test_a_breaker_switches_another_meters_customer(
     before = bench.energy()
     bench.now += 3600
     assert (bench.energy() > before) == supplied
+
+
+BEHIND = """
+model = "M1"
+manufacturer = "Maker"
+like = "external-breaker"
+protocol = "modbus"
+default_points = ["relay_state"]
+[points]
+voltage_load_l1n = { register = 7, function = 3, type = "u16", scale = 0.1 }
+relay_load_voltage = { register = 1, function = 2 }
+"""
+
+
+@pytest.mark.parametrize(("relay", "volts"), [("normal", False), ("load-side", True)])
+def test_a_breaker_may_tell_of_voltage_behind_it(relay: str, *, volts: bool) -> None:
+    profile = parse(BEHIND.encode(), "m1")
+    assert isinstance(profile, ModbusProfile)
+    bench = Bench("external-breaker", relay=relay)
+    house, does = bench.meter.household, Quirks(relay=behaviour(relay))
+    device = ModbusMeter(5, house, profile, quirks=does)
+    bench.meter = replace(bench.meter, profile=profile, meter=device)
+    bench.pair = Line([device])
+    points = relay_points(profile).state
+
+    closed = relay_status(profile, bench.read(points))
+    assert (closed.open, closed.load_voltage) == (False, True)
+    bench.tell(Action.TRIP)
+    opened = relay_status(profile, bench.read(points))
+    assert (opened.open, opened.load_voltage) == (True, volts)
 
 
 def test_a_breaker_that_is_late_is_in_time_for_the_meter() -> None:

@@ -228,6 +228,7 @@ def switched(store: Database) -> None:
     """Two relays and a case are under way."""
     one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
     moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
+    fed = replace(one, meter="A3", load_voltage=True)
     held = case.Case(
         account="1001",
         meter="A1",
@@ -239,7 +240,7 @@ def switched(store: Database) -> None:
     )
     switching = Switching(store)
     with store.transaction():
-        for row in (one, moving):
+        for row in (one, moving, fed):
             switching.set_relay(KeptRelay(relay=row))
         switching.set_case(KeptCase(case=held))
 
@@ -275,9 +276,25 @@ def test_relays_are_shown(site: tuple[Path, Database]) -> None:
     assert rows[2] == ["A1", "open", "2026-10-09", "12:00", "open", "0"]
     assert rows[3][:2] == ["A2", "trip_sent"]
     assert rows[3][4:] == ["open,", "not", "proven", "0"]
+    assert rows[4][-3:] == ["voltage", "behind", "it"]
     tree = json.loads(taiqu("relay", "show", "A2", "--json", "--config", path).output)
     assert [one["meter"] for one in tree["relays"]] == ["A2"]
     assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
+
+
+def test_why_an_account_of_several_meters_is_not_cut(tmp_path: Path) -> None:
+    path = write_config(tmp_path, more=f"{SWITCHING}[switching]\n")
+    config = load(path)
+    config.store_directory.mkdir()
+    with open_store(
+        config.store_directory / "taiqu.db", lambda: 0.0, bytes, ballast_bytes=0
+    ) as store:
+        with store.transaction():
+            Accounts(store).add(account("1001", ("A1", "X1")), START, "alice", "c-1")
+        chinese = taiqu("disconnect", "why", "1001", "--config", path).output
+        english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
+    assert chinese.startswith("账户 1001 不由本网关停电：账户由多块电能表合计")
+    assert english.startswith("Account 1001 is not cut from here: several meters add up to it")
 
 
 def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> None:

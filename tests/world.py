@@ -95,11 +95,12 @@ def config_of(
     backfill_days: int = 3,
     collection: str = "grid_minutes = 0",
     more: str = "",
+    rows: Mapping[str, str] = MappingProxyType({}),
 ) -> Config:
     """The configuration that a technician would write for ``area``.
 
     He does not know of the ``hidden`` meters; ``points`` are those he wants of some models;
-    ``more`` are further tables.
+    ``more`` are further tables, ``rows`` further keys of some meters.
     """
     text = [
         f'[gateway]\nname = "world"\nprofiles = "{PROFILES}"\nrun_directory = "run"\n',
@@ -114,6 +115,7 @@ def config_of(
             f'[[meter]]\nasset = "{m.asset}"\nline = "{line.name}"\naddress = "{m.address}"\n'
             f'profile = "{m.profile.name}"\nperiod_s = {period_s}\n'
             + (f"points = {list(points[m.profile.name])}\n" if m.profile.name in points else "")
+            + rows.get(m.asset, "")
             for m in line.meters
             if m.asset not in hidden
         ]
@@ -237,6 +239,7 @@ class World:
         points: Mapping[str, Sequence[str]] = MappingProxyType({}),
         collection: str = "grid_minutes = 0",
         more: str = "",
+        rows: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
@@ -250,6 +253,7 @@ class World:
             points=points,
             collection=collection,
             more=more,
+            rows=rows,
         )
         self.broker = Broker()
         self.states: list[State] = []

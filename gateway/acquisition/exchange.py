@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.events import LONG_BYTES, Fault, Job, JobDone, Outcome, PortSettings, Sound
-from protocols.base import Codec, Reply, Request, Stray
+from protocols.base import Codec, RefusedError, Reply, Request, Stray
 
 GAP_S = 0.5
 """The longest gap between two bytes of a frame.  Source: DL/T 645-2007, link layer, Tb."""
@@ -67,6 +67,10 @@ class Task:
     """Of a refusal."""
     follow_up: Request | None = None
     frames: list[Reply] = field(default_factory=list)
+    said: bytearray = field(default_factory=bytearray)
+    """The bytes that were sent for it."""
+    heard: bytearray = field(default_factory=bytearray)
+    """The bytes of its frames, or of the refusal."""
     taken_at: float = 0.0
     round_trip_s: float = 0.0
 
@@ -79,6 +83,8 @@ class Task:
         """Forget what has come of the request in hand: its frames belong together."""
         self.follow_up = None
         self.frames.clear()
+        self.said.clear()
+        self.heard.clear()
 
     def succeed(self) -> None:
         """The frames of the request in hand are its whole reply."""
@@ -89,12 +95,15 @@ class Task:
             taken_at=self.taken_at,
             round_trip_s=self.round_trip_s,
             tries=self.tries,
+            said=bytes(self.said),
+            heard=bytes(self.heard),
         )
         self._add(outcome)
 
     def sent(self, wall: float) -> None:
         """The request in hand, which nobody answers, was on the wire at ``wall``."""
-        self._add(Outcome(request=self.request, taken_at=wall, tries=self.tries))
+        said = bytes(self.said)
+        self._add(Outcome(request=self.request, taken_at=wall, tries=self.tries, said=said))
 
     def give_up(self, fault: Fault, error: str, *, permanent: bool = False) -> None:
         """The request in hand gets no reply; when there is no hope, nor do those behind it."""
@@ -106,6 +115,9 @@ class Task:
                 permanent=permanent,
                 reasons=self.reasons if fault is Fault.REFUSED else (),
                 tries=self.tries,
+                round_trip_s=self.round_trip_s if fault is Fault.REFUSED else 0.0,
+                said=bytes(self.said),
+                heard=bytes(self.heard) if fault is Fault.REFUSED else b"",
             )
             self._add(outcome)
 
@@ -146,7 +158,8 @@ class Exchange:
     manners: Manners
     request: Request
     number: int
-    size: int
+    data: bytes
+    """What is sent."""
     begun_at: float
     timeout_s: float
     """How long the first byte of the reply may take."""
@@ -171,7 +184,8 @@ class Exchange:
         """Writing returns before the bytes have left, so their time on the wire is added."""
         manners = self.manners
         character_s = manners.settings.character_s if manners.wire else 0.0
-        self.sent_at = now + self.size * character_s
+        self.sent_at = now + len(self.data) * character_s
+        self.task.said += self.data
         self.deadline = self.sent_at + self.timeout_s
         reply_s = manners.codec.reply_size(self.request) * character_s
         self.latest = self.deadline + reply_s + GAP_S
@@ -208,11 +222,12 @@ class Exchange:
         self.heard += data
         self.last_at = now
         while self.heard:
-            found, used = self.manners.codec.decode(bytes(self.heard), self.request, self.number)
+            found, used = self._frame()
             done, size = self.heard[:used], len(self.heard)
             del self.heard[:used]
             if isinstance(found, Reply):
                 self.sounds[Sound.LONG if used >= LONG_BYTES else Sound.SHORT] += 1
+                self.task.heard += done
                 return found
             if isinstance(found, Stray):
                 self.task.strays[found] += 1
@@ -230,6 +245,15 @@ class Exchange:
             if found is None:
                 break
         return None
+
+    def _frame(self) -> tuple[Reply | Stray | None, int]:
+        """The next frame in what was heard.  Raises RefusedError if the meter declined."""
+        try:
+            return self.manners.codec.decode(bytes(self.heard), self.request, self.number)
+        except RefusedError:
+            self.task.heard += self.heard
+            self.task.round_trip_s = self.delay_s
+            raise
 
     def failure(self) -> tuple[Fault, str]:
         """Why there is no reply.  A meter is silent, too, when only others were heard."""

@@ -267,7 +267,7 @@ class Line:
         self._hearing.sharing.begin()
         mute = len(self._mute - {task.job.meter})
         self._many = mute >= max(MANY, len(self._manners) * MANY_SHARE)
-        self._exchange = Exchange(task, manners, request, self._number, len(data), now, timeout_s)
+        self._exchange = Exchange(task, manners, request, self._number, data, now, timeout_s)
         self._held_since = None
         return Transmit(manners.settings, data)
 

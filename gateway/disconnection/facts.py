@@ -183,6 +183,16 @@ class AtMeter:
     """It keeps a balance of its own and switches by it."""
     operations: tuple[float, ...] = ()
     """When its relay was operated in the last 24 hours."""
+    only_directly: bool = False
+    """Its relay knows no way but to close at once, without the customer's button."""
+    direct: bool = False
+    """The contract allows that."""
+    breaker: str = ""
+    """Asset of the breaker that is switched; empty: the meter's own relay is."""
+    breaker_address: str = ""
+    breaker_number: str = ""
+    """What the configuration knows for the breaker; most have none."""
+    breaker_number_read: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ ever, but ``decision.send`` stays false.
 
 A restore never comes here: it needs no network, no approval and no calendar.
 
-Contract: the invariants R01 to R31 of switching; each failed check names its own.
+Contract: the invariants R01 to R35 of switching; each failed check names its own.
 """
 
 import re
@@ -79,11 +79,15 @@ def _meter(facts: Facts) -> Iterator[str]:
 
 
 def _address(facts: Facts) -> Iterator[str]:
-    address = facts.meter.address if facts.meter else ""
-    dlt645 = _DLT645.fullmatch(address) and address != _BROADCAST
-    modbus = _MODBUS.fullmatch(address) and int(address) <= _MODBUS_MAX
-    if facts.meter and not dlt645 and not modbus:
-        yield f"address {address!r} is not that of one meter"
+    meter = facts.meter
+    addresses = [meter.address] if meter else []
+    if meter and meter.breaker:
+        addresses.append(meter.breaker_address)
+    for address in addresses:
+        dlt645 = _DLT645.fullmatch(address) and address != _BROADCAST
+        modbus = _MODBUS.fullmatch(address) and int(address) <= _MODBUS_MAX
+        if not dlt645 and not modbus:
+            yield f"address {address!r} is not that of one meter"
 
 
 def _number(facts: Facts) -> Iterator[str]:
@@ -94,6 +98,9 @@ def _number(facts: Facts) -> Iterator[str]:
         yield f"the meter's number was not read within {facts.margins.poll_age_max_s} s"
     elif not meter.number or meter.number_read != meter.number:
         yield f"the meter says it is {meter.number_read!r}, expected {meter.number!r}"
+    if meter.breaker_number and meter.breaker_number_read != meter.breaker_number:
+        said, expected = meter.breaker_number_read, meter.breaker_number
+        yield f"the breaker {meter.breaker} says it is {said!r}, expected {expected!r}"
 
 
 def _relay(facts: Facts) -> Iterator[str]:
@@ -118,6 +125,11 @@ def _fault(facts: Facts) -> Iterator[str]:
 def _protected_supply(facts: Facts) -> Iterator[str]:
     if facts.meter and facts.meter.protected_supply:
         yield "the meter's supply is protected (保电)"
+
+
+def _way_back(facts: Facts) -> Iterator[str]:
+    if facts.meter and facts.meter.only_directly and not facts.meter.direct:
+        yield "it could only be closed directly again, and the contract does not allow that"
 
 
 def _operations(facts: Facts) -> Iterator[str]:
@@ -367,5 +379,6 @@ CHECKS = (
     Check("relay", "R27", _relay, TRIPS),
     Check("relay_fault", "R29", _fault, TRIPS),
     Check("operations", "R31", _operations, TRIPS),
+    Check("way_back", "R35", _way_back, TRIPS),
 )
 """Shedding by the approved order asks no calendar and no balance; its approvals it does."""

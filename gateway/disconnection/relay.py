@@ -95,9 +95,11 @@ class Relay:
     direct: bool = False
     """The contract allows closing without the customer's button."""
     unsafe: bool = False
-    """Somebody could be hurt by that: a person-safety flag."""
+    """Somebody else opened it and may stand at the wires: until it is closed, nobody closes it
+    directly."""
     load_voltage: bool = False
-    """Voltage was seen on the load side while it was open."""
+    """Voltage was seen on its load side while it was open (a bypass, a generator), and not yet seen
+    to be gone: the same holds."""
     state: State = State.CLOSED
     since: float = 0.0
     """When the state was entered, Unix time, as all times here."""
@@ -155,6 +157,16 @@ def step(
     if relay.state in CALLED and Do.WORK_ORDER in doing:
         doing.remove(Do.WORK_ORDER)
     return after, [_effect(do, after, signal, now, times) for do in doing]
+
+
+def behind(relay: Relay, *, is_open: bool | None, load_voltage: bool | None) -> Relay:
+    """The relay after a look behind it (R35): voltage behind an open contact comes from elsewhere.
+
+    None is what nobody can tell: it changes nothing.
+    """
+    if not is_open or load_voltage is None:
+        return relay
+    return replace(relay, load_voltage=load_voltage)
 
 
 def tick(relay: Relay, now: float) -> Signal | None:
@@ -253,6 +265,10 @@ def _entered(relay: Relay, state: State, now: float, times: Times) -> Relay:
         after = replace(after, tries=0, pauses=0)
     if state is State.STUCK_OPEN:
         after = replace(after, next_at=now + PAUSES_S[-1])
+    if state is State.HELD:
+        after = replace(after, unsafe=True)
+    elif state is State.CLOSED:
+        after = replace(after, unsafe=False, load_voltage=False)
     if state in (State.WELD_OR_BYPASS, State.STUCK_OPEN):
         after = replace(after, fault=state.value)
     elif state in (State.CLOSED, State.ALLOWED) and relay.fault == State.STUCK_OPEN:

@@ -122,5 +122,6 @@ CHECKS: Mapping[str, tuple[str, str]] = {
     "relay": ("继电器状态未确认或已断开", "the relay is not known to be closed"),
     "relay_fault": ("继电器有故障", "the relay has a fault"),
     "operations": ("继电器操作过于频繁", "the relay was operated lately"),
+    "way_back": ("只能直接合闸，合同未约定", "it could only be closed unattended"),
 }
 """What each check of the preflight means, in Chinese and English."""

@@ -57,6 +57,7 @@ RelayTurn = Literal[
     "closed",
     "stuck_open",
     "restore_late",
+    "load_voltage",
     "held",
     "released",
     "protected",
@@ -74,7 +75,8 @@ class RelayEvent(Fact):
     account: AccountNumber | None = None
     what: RelayTurn = Field(
         description="open and closed are read back, never assumed; allowed waits for the customer's"
-        " button; held was opened by somebody else, and only a person releases it."
+        " button; held was opened by somebody else, and only a person releases it; load_voltage is"
+        " voltage behind the open relay, from a bypass or a generator: a person has to look."
     )
     cause: Sentence = Field("", description="What led to it: arrears, an order, a top-up ...")
     command: Id | None = Field(None, description="The order it follows from.")

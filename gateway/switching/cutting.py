@@ -35,7 +35,7 @@ from gateway.store.precautions import What
 from gateway.store.switching import Step
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
-from gateway.switching.evidence import meter_of
+from gateway.switching.supply_point import meter_of, why_none
 
 STEPS_MAX = 10
 """A case takes no more steps at once; its table has no circle that time alone could walk."""
@@ -128,9 +128,13 @@ class Cutting:
     def problem(self, number: str, wall: float) -> str:
         """Why nothing can be asked for; empty: it can, or there is no such account."""
         account = self._rooms.accounts.current(number)
+        if account is None:
+            return ""
+        if why := why_none(account, self._steps.meters):
+            return f"account {number} has nothing to switch: {why}"
         now = self._steps.moment(account, wall)
-        if account is None or now is None:
-            return "" if account is None else f"account {number} has no relay to switch"
+        if now is None:
+            return f"account {number} has no limits to judge it by"
         if now.case.state is State.WATCH:
             return f"account {number} cannot be cut: {self._why_watched(now)}"
         if now.case.state not in BEFORE_SENT:

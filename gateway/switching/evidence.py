@@ -23,7 +23,7 @@ from gateway.disconnection.relay_table import State
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
 from gateway.prepayment import rerate
-from gateway.prepayment.account import Account, Metering, Policy
+from gateway.prepayment.account import Account, Policy
 from gateway.prepayment.ledger import Ledger
 from gateway.prepayment.validity import PROVISIONAL, Flag
 from gateway.recorder import Recorder
@@ -32,6 +32,7 @@ from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptCase, Switching
 from gateway.switching.clearance import Clearance, subject_of
 from gateway.switching.relay_look import Look
+from gateway.switching.relay_sending import only_directly
 from gateway.uplink import Reach
 from protocols.relay_control import relay_points
 
@@ -201,7 +202,7 @@ class Evidence:
         meter = self._meters.get(relay.meter)
         if meter is None:
             return None
-        seen = found or Look()
+        seen, switch = found or Look(), meter.switch
         prepaying = relay.meter in self._rooms.settlement.prepaying()
         # A look without the register is none: a cut is recorded with it (R40).
         whole = seen.energy is not None or not relay_points(meter.profile).load
@@ -218,6 +219,12 @@ class Evidence:
             protected_supply=bool(seen.status.protected),
             prepays_itself=prepaying or seen.status.prepays not in (None, "none"),
             operations=relay.operations,
+            only_directly=only_directly(switch),
+            direct=meter.direct_close,
+            breaker=meter.breaker.asset if meter.breaker else "",
+            breaker_address=meter.breaker.address if meter.breaker else "",
+            breaker_number=meter.breaker.number if meter.breaker else "",
+            breaker_number_read=seen.breaker_number,
         )
 
     def _box(self, wall: float, relay: Relay) -> Box:
@@ -253,15 +260,3 @@ class Evidence:
 
     def _forget(self) -> None:
         self._open = (0, 0)
-
-
-def meter_of(account: Account, meters: Mapping[str, MeterConfig]) -> str:
-    """The meter whose relay gives this account its supply; empty: none, or nobody knows which.
-
-    Not supported: accounts with several meters; they are never cut.
-    """
-    running = [one for one in account.meterings if one.until is None and not one.minus]
-    [only] = running if len(running) == 1 else [None]
-    if not isinstance(only, Metering) or only.meter not in meters:
-        return ""
-    return only.meter if meters[only.meter].profile.relay else ""

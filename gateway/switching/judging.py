@@ -8,6 +8,8 @@ Both give the relay that is to be tripped now, or None; the frame follows the co
 Used by the core alone.
 """
 
+from dataclasses import replace
+
 import structlog
 
 from gateway.disconnection import mass_limits
@@ -17,7 +19,7 @@ from gateway.disconnection.preflight import Decision, preflight
 from gateway.disconnection.procedure import result, verdict
 from gateway.disconnection.relay_table import Signal as At
 from gateway.disconnection.relay_table import State as Stands
-from gateway.store.switching import Decided, KeptRelay, Operation
+from gateway.store.switching import Decided, KeptRelay
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.evidence import Order
@@ -79,8 +81,10 @@ class Judging:
         )
         return self._trip(now, decision, wish) or decision
 
-    def unprotect(self, number: str, found: Look, wall: float, order: Order) -> Decision:
-        """Whether the protection (保电) may be taken off a meter (R20); recorded.
+    def unprotect(
+        self, number: str, found: Look, wall: float, order: Order
+    ) -> tuple[Decision, int]:
+        """Whether the protection (保电) may be taken off a meter (R20), and the record's number.
 
         Raises KeyError for an account with nothing to switch.
         """
@@ -89,8 +93,7 @@ class Judging:
             raise KeyError(number)
         facts = self._steps.facts(now, found, order)
         decision = preflight(facts)
-        self.record(facts, decision, now.case.meter)
-        return decision
+        return decision, self.record(facts, decision, now.case.meter)
 
     def came_to(self, kept: KeptRelay, wall: float) -> None:
         """A relay came to a state: the case that waits for it is told; in the same transaction."""
@@ -144,20 +147,9 @@ class Judging:
 
     def _rehearse(self, now: Moment, wish: Wish) -> None:
         """R42: the same record, marked dry; no frame."""
-        self._store.add_operation(
-            Operation(
-                at=now.wall,
-                meter=now.case.meter,
-                account=now.account.number,
-                action=Action.TRIP.value,
-                purpose=wish.purpose,
-                cause=wish.cause,
-                operator=self._steps.settings.operator.hex().upper(),
-                decision=wish.decision,
-                journal=wish.journal,
-                dry=True,
-            )
-        )
+        relays = self._steps.relays
+        kept = replace(relays.get(now.case.meter), account=now.account.number, purpose=wish.purpose)
+        relays.record(kept, Action.TRIP, now.wall, wish, dry=True)
 
 
 def said(decision: Decision) -> str:

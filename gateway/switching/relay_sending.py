@@ -5,14 +5,14 @@ in it counts from then, and whoever has changed his mind meanwhile withdraws the
 any thread: after that no frame is made (R17, R25).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config import MeterConfig
 from gateway.events import JobDone, Timed
 from protocols.base import Request, RequestError
-from protocols.relay import Action, ControlRelay
+from protocols.relay import Action, ControlRelay, RegisterRelay
 from protocols.relay_control import relay_requests
 
 SEND_WITHIN_S = 20.0
@@ -52,16 +52,15 @@ class Permit:
 
 @dataclass(slots=True)
 class Sending:
-    """One command to one meter."""
+    """One command to one device."""
 
     meter: MeterConfig
+    """The device that is switched: a meter, or the breaker behind one."""
     action: Action
     permit: Permit
     meter_time: Callable[[float], datetime | None]
     """What the meter's clock shows at a Unix time."""
     valid_s: int
-    made: list[Request] = field(default_factory=list)
-    """The requests that were really made, so that they were on the wire."""
 
     def requests(self, wall: float) -> tuple[Request, ...]:
         """The requests as they would be sent at ``wall``.  Raises RequestError."""
@@ -79,17 +78,10 @@ class Sending:
             Timed(self.meter.address, self._maker(n)) for n in range(len(self.requests(wall)))
         )
 
-    def frames(self) -> list[str]:
-        """What was on the wire, in hexadecimal."""
-        codec = self.meter.profile.codec()
-        return [codec.encode(request).hex().upper() for request in self.made]
-
     def _maker(self, number: int) -> Callable[[float], Request]:
         def make(wall: float) -> Request:
             self.permit.check(wall)
-            request = self.requests(wall)[number]
-            self.made.append(request)
-            return request
+            return self.requests(wall)[number]
 
         return make
 
@@ -102,22 +94,46 @@ def needs_clock(meter: MeterConfig, action: Action) -> bool:
 
 def close_action(meter: MeterConfig, *, direct: bool) -> Action:
     """How supply is given back: by the customer's button where the model has that (R35)."""
-    relay = meter.profile.relay
-    known = relay.codes if isinstance(relay, ControlRelay) else getattr(relay, "writes", {})
     wanted = Action.CLOSE if direct else Action.ALLOW_CLOSE
-    if wanted in known:
+    if knows(meter, wanted):
         return wanted
     return Action.ALLOW_CLOSE if direct else Action.CLOSE
 
 
+def knows(meter: MeterConfig, action: Action) -> bool:
+    """Whether the device can be told this."""
+    return action in _known(meter)
+
+
+def only_directly(meter: MeterConfig) -> bool:
+    """Whether the device knows no way but to close at once, whoever stands at the wires."""
+    return knows(meter, Action.CLOSE) and not knows(meter, Action.ALLOW_CLOSE)
+
+
+def operator_of(meter: MeterConfig, operator: bytes) -> str:
+    """The operator code of a command to this device: as in its frames, where they carry one."""
+    relay = meter.profile.relay
+    code = relay.authority.operator if isinstance(relay, ControlRelay) else operator
+    return code.hex().upper()
+
+
+def _known(meter: MeterConfig) -> Container[Action]:
+    relay = meter.profile.relay
+    if isinstance(relay, ControlRelay):
+        return relay.codes
+    return relay.writes if isinstance(relay, RegisterRelay) else ()
+
+
 def outcome_of(sending: Sending, event: JobDone) -> dict[str, object]:
-    """What came of it, for the record (R40)."""
+    """What came of it, for the record (R40); the frames as they were on the wire."""
     last = event.outcomes[-1]
-    replies = [one.reply.data.hex().upper() for one in event.outcomes if one.reply]
+    frames = [one.said.hex().upper() for one in event.outcomes if one.said]
+    answers = [one.heard.hex().upper() for one in event.outcomes if one.heard]
     return {
         "action": sending.action.value,
-        "frames": sending.frames(),
-        "replies": replies,
+        "device": sending.meter.asset,
+        "frames": frames,
+        "answers": answers,
         "fault": last.fault.value if last.fault else "",
         "reasons": [reason for one in event.outcomes for reason in one.reasons],
         "error": last.error,

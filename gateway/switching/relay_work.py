@@ -13,8 +13,9 @@ Used by the core alone.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -27,7 +28,16 @@ from gateway.events import Fault, Job, JobDone, Priority
 from gateway.recorder import Recorder
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.switching import KeptRelay, Step, Switching
-from gateway.switching.relay_look import Look, What, conducts, look, plan, seen
+from gateway.switching.relay_look import (
+    Look,
+    Part,
+    What,
+    conducts,
+    look,
+    plan,
+    seen,
+    tells_load_side,
+)
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
     TAKES,
@@ -38,10 +48,9 @@ from gateway.switching.relay_sending import (
     needs_clock,
     outcome_of,
 )
-from gateway.switching.relays import Relays, is_direct
+from gateway.switching.relays import Relays, barred, is_direct
 from protocols.base import RequestError
 from protocols.dlt645_relay import VALID_S_MAX
-from protocols.exchanges import Exchange
 from protocols.relay import Action
 
 TICK_S = 0.5
@@ -67,26 +76,24 @@ WATCHED = (
 log = structlog.get_logger()
 Judge = Callable[[Look, float, float], None]
 """Takes a look at a meter; then monotonic and Unix time."""
-Then = Callable[[str, dict[str, object], float, float], None]
-"""Takes what came of a command (``sent``, ``refused``, ``no_reply``, ``not_sent``) and its record;
-then monotonic and Unix time."""
 
 
 @dataclass(slots=True)
 class _Work:
-    """A job under way."""
+    """A job under way; of a look, one for each device."""
 
     meter: str
     what: What = What.STATE
-    exchanges: tuple[Exchange, ...] = ()
+    parts: list[Part] = field(default_factory=list)
+    """What is asked now, and what after it."""
+    readings: list[Reading] = field(default_factory=list)
+    priority: Priority = Priority.RELAY
     judge: Judge | None = None
     """Who asked for the look; None: the relay's own procedure."""
     state: State | None = None
     """Where the relay stood when the procedure's own look began."""
     sending: Sending | None = None
     operation: int | None = None
-    then: Then | None = None
-    """Who sent the command; None: the relay's own procedure."""
 
 
 class RelayWork:
@@ -114,8 +121,9 @@ class RelayWork:
         self._open: dict[str, Look] = {}
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
-        self._refused: dict[str, set[str]] = {}
-        self._plans: dict[tuple[str, What], tuple[Exchange, ...]] = {}
+        self._plans: dict[tuple[str, What], list[Part]] = {}
+        self._refused: defaultdict[str, set[str]] = defaultdict(set)
+        """By asset, the exchanges that it refuses for good."""
         self._stirred: set[str] = set()
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
@@ -131,7 +139,9 @@ class RelayWork:
 
     def polled(self, meter: str, tripped: bool | None) -> None:
         """A poll told where a relay stands: if that is news, it is looked at properly."""
-        if tripped is None or meter not in self._relays.meters:
+        asset, meter = meter, self._relays.breakers.get(meter, meter)
+        known = self._relays.meters.get(meter)
+        if tripped is None or known is None or known.switch.asset != asset:
             return
         open_ = self._relays.get(meter).relay.state in (State.OPEN, State.ALLOWED, State.HELD)
         closed = self._relays.get(meter).relay.state is State.CLOSED
@@ -235,19 +245,23 @@ class RelayWork:
         return True
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
-        exchanges = self._plan(meter, what)
+        parts = self._plan(meter, what)
         state = self._relays.get(meter).relay.state
         restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
-        line, job = self._polling.ask(meter, exchanges, priority, now + LOOK_WITHIN_S)
-        self._begin(line, job, _Work(meter, what, exchanges, judge, state))
+        self._ask(_Work(meter, what, parts, priority=priority, judge=judge, state=state), now)
 
-    def _plan(self, meter: str, what: What) -> tuple[Exchange, ...]:
+    def _ask(self, work: _Work, now: float) -> None:
+        part, not_after = work.parts[0], now + LOOK_WITHIN_S
+        line, job = self._polling.ask(part.meter, part.exchanges, work.priority, not_after)
+        self._begin(line, job, work)
+
+    def _plan(self, meter: str, what: What) -> list[Part]:
         known = self._plans.get((meter, what))
         if known is None:
-            known = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
+            known = plan(self._relays.meters[meter], what, self._refused.__getitem__)
             self._plans[meter, what] = known
-        return known
+        return list(known)
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -264,17 +278,21 @@ class RelayWork:
         if work.sending:
             self._sent(work, work.sending, event, now, wall)
             return
-        for exchange, outcome in zip(work.exchanges, event.outcomes, strict=True):
+        part = work.parts.pop(0)
+        for exchange, outcome in zip(part.exchanges, event.outcomes, strict=True):
             if outcome.permanent:
-                self._refused.setdefault(work.meter, set()).add(exchange.key)
+                self._refused[part.meter].add(exchange.key)
                 self._plans.clear()
-        readings = [one for one in found if isinstance(one, Reading)]
-        seen_now = look(self._relays.meters[work.meter], readings)
-        if seen_now.status_at is not None:
-            self._relays.looked(work.meter, seen_now)
+        work.readings += [one for one in found if isinstance(one, Reading)]
+        if work.parts and (work.readings or work.judge):
+            self._ask(work, now)
+            return
+        seen_now = look(self._relays.meters[work.meter], work.readings)
+        if seen_now.status_at is not None and self._relays.looked(work.meter, seen_now):
+            self.act(now, partial(self._relays.note_behind, work.meter, seen_now, wall))
         if work.judge:
             work.judge(seen_now, now, wall)
-        elif work.what is What.CLOCK:
+        elif work.what is What.CLOSE:
             self._send_close(work.meter, seen_now, now, wall)
         elif self._relays.get(work.meter).relay.state is work.state:
             # What was seen before the procedure's last step says nothing of that.
@@ -309,16 +327,18 @@ class RelayWork:
         self._send(kept, Action.TRIP, found, now, wall)
 
     def send(
-        self, meter: str, action: Action, found: Look, then: Then, now: float, wall: float
+        self, meter: str, action: Action, found: Look, operation: int, now: float, wall: float
     ) -> None:
-        """Send another command (保电), once; ``then`` is told what came of it."""
-        self._send(self._relays.get(meter), action, found, now, wall, then)
+        """Send another command (保电), once; what comes of it is recorded with its operation."""
+        kept = replace(self._relays.get(meter), operation=operation)
+        self._send(kept, action, found, now, wall)
 
     def _restore(self, kept: KeptRelay, now: float, wall: float) -> None:
         meter = kept.relay.meter
         config = self._relays.meters[meter]
-        if needs_clock(config, close_action(config, direct=is_direct(kept.relay))):
-            self._look(meter, What.CLOCK, now)
+        action = close_action(config.switch, direct=is_direct(kept.relay))
+        if needs_clock(config.switch, action) or tells_load_side(config):
+            self._look(meter, What.CLOSE, now)
         else:
             self._send_close(meter, Look(), now, wall)
 
@@ -326,31 +346,29 @@ class RelayWork:
         kept, config = self._relays.get(meter), self._relays.meters[meter]
         if kept.relay.state is not State.RESTORE_SENT:
             return
-        action = close_action(config, direct=is_direct(kept.relay))
-        if needs_clock(config, action) and found.clock is None:
+        action = close_action(config.switch, direct=is_direct(kept.relay))
+        # What may be behind the contact must not be guessed where it can be read (R35).
+        blind = tells_load_side(config) and found.status_at is None
+        if blind or (needs_clock(config.switch, action) and found.clock is None):
             self.act(now, partial(self._relays.signal, meter, Signal.NO_REPLY, wall))
+            return
+        if reason := barred(config, kept.relay):
+            work = _Work(meter, operation=kept.operation)
+            self._came(work, "not_sent", {"error": reason}, now, wall)
             return
         self._send(kept, action, found, now, wall)
 
-    def _send(
-        self,
-        kept: KeptRelay,
-        action: Action,
-        found: Look,
-        now: float,
-        wall: float,
-        then: Then | None = None,
-    ) -> None:
-        meter = kept.relay.meter
+    def _send(self, kept: KeptRelay, action: Action, found: Look, now: float, wall: float) -> None:
+        meter, device = kept.relay.meter, self._relays.meters[kept.relay.meter].switch
         takes = action in TAKES
         sending = Sending(
-            self._relays.meters[meter],
+            device,
             action,
             Permit(wall, stopped=self.stopped) if takes else Permit(wall),
             found.meter_time,
             TRIP_VALID_S if takes else VALID_S_MAX,
         )
-        work = _Work(meter, sending=sending, operation=kept.operation, then=then)
+        work = _Work(meter, sending=sending, operation=kept.operation)
         try:
             requests = sending.timed(wall)
         except RequestError as error:
@@ -358,14 +376,14 @@ class RelayWork:
             self._came(work, "refused", {"error": str(error)}, now, wall)
             return
         priority = Priority.RESTORE if kept.relay.state in RESTORING else Priority.RELAY
-        line, job = self._polling.tell(meter, requests, priority, now + SEND_WITHIN_S)
+        line, job = self._polling.tell(device.asset, requests, priority, now + SEND_WITHIN_S)
         self._begin(line, job, work)
 
     def _sent(self, work: _Work, sending: Sending, event: JobDone, now: float, wall: float) -> None:
         what = "no_reply"
         if all(one.reply for one in event.outcomes):
             what = "sent"
-        elif not sending.made:
+        elif not any(one.said for one in event.outcomes):
             what = "not_sent"
         elif any(one.fault is Fault.REFUSED for one in event.outcomes):
             what = "refused"
@@ -375,9 +393,6 @@ class RelayWork:
         self, work: _Work, what: str, data: dict[str, object], now: float, wall: float
     ) -> None:
         """What came of a command.  A reply says no more than that it was accepted."""
-        if work.then:
-            work.then(what, data, now, wall)
-            return
         signals = {"sent": Signal.ACCEPTED, "refused": Signal.REFUSED}
         if not self.act(now, partial(self._note, work, what, data, wall, signals.get(what))):
             self._at[work.meter] = wall + AGAIN_S

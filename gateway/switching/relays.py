@@ -18,13 +18,13 @@ from gateway.config import MeterConfig
 from gateway.config_switching import Switching as Settings
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.mass_limits import Load, restore_turn
-from gateway.disconnection.relay import Effect, Relay, Times, lateness, step
+from gateway.disconnection.relay import Effect, Relay, Times, behind, lateness, step
 from gateway.disconnection.relay_table import RESTORING, Signal, State
 from gateway.store.accounts import Accounts
 from gateway.store.switching import KeptRelay, Operation, Step, Switching
 from gateway.switching.herald import TOLD, Herald
 from gateway.switching.relay_look import Look
-from gateway.switching.relay_sending import close_action
+from gateway.switching.relay_sending import close_action, only_directly, operator_of
 from protocols.relay import Action
 
 SEEN = (
@@ -80,8 +80,16 @@ class Relays:
         accounts: Accounts,
         herald: Herald,
     ) -> None:
-        """``meters`` are all configured ones; those without a relay are passed over."""
-        self.meters = {name: one for name, one in meters.items() if one.profile.relay}
+        """``meters`` are all configured ones; those without a relay are passed over, and so are
+        breakers: they are the relays of their meters.
+        """
+        self.meters = {
+            name: one
+            for name, one in meters.items()
+            if one.switch.profile.relay and not one.breaker_of
+        }
+        self.breakers = {one.breaker.asset: name for name, one in meters.items() if one.breaker}
+        """The meter that each breaker switches."""
         self.listeners = Listeners()
         self._settings = settings
         self._store = store
@@ -100,9 +108,27 @@ class Relays:
             return known
         return replace(known, relay=replace(known.relay, direct=direct))
 
-    def looked(self, meter: str, found: Look) -> None:
-        """A meter was looked at."""
+    def looked(self, meter: str, found: Look) -> bool:
+        """A meter was looked at.  True if ``note_behind`` has something to note."""
         self._looks[meter] = found
+        relay = self.get(meter).relay
+        return _behind(relay, found) != relay
+
+    def note_behind(self, meter: str, found: Look, wall: float) -> None:
+        """Note whether there was voltage behind its open relay, and tell of it; in a transaction.
+
+        Voltage there is evidence of a bypass or a generator; it alone switches nothing.
+        """
+        kept = self.get(meter)
+        after = replace(kept, relay=_behind(kept.relay, found))
+        self._store.set_relay(after)
+        if kept.operation is not None:
+            data = {"load_voltage": after.relay.load_voltage, "values": found.values}
+            self._store.add_step(kept.operation, Step(wall, "seen", data))
+        if after.relay.load_voltage:
+            log.error("voltage behind an open relay", meter=meter)
+            account = self._accounts.current(kept.account) if kept.account else None
+            self._herald.relay(after, "load_voltage", wall, account, after=found.values)
 
     def start(self, wall: float) -> None:
         """After a start: what is wanted and not proven is read before it is switched (R38)."""
@@ -139,7 +165,7 @@ class Relays:
 
     def times(self, meter: str) -> Times:
         """How long things may take at this meter."""
-        relay, times = self.meters[meter].profile.relay, self._settings.times
+        relay, times = self.meters[meter].switch.profile.relay, self._settings.times
         if relay is None:
             return times
         look_s, distance_s = max(times.look_s, relay.settle_s), max(times.distance_s, relay.rest_s)
@@ -188,7 +214,8 @@ class Relays:
         log.info("relay", meter=meter, state=relay.state.value, signal=signal.value)
         what = TOLD.get(relay.state)
         restoring = relay.state in (State.RESTORE_SENT, State.RESTORE_WANTED)
-        if what and not (restoring and relay.tries > 1):
+        held_back = relay.state is State.RESTORE_SENT and barred(self.meters[meter], relay)
+        if what and not held_back and not (restoring and relay.tries > 1):
             account = self._accounts.current(kept.account) if kept.account else None
             sent = relay.state is State.TRIP_SENT
             self._herald.relay(
@@ -205,9 +232,17 @@ class Relays:
     def _begin(self, kept: KeptRelay, signal: Signal, wall: float, wish: Wish) -> int:
         """Record what is about to be sent (R40)."""
         relay, meter = kept.relay, self.meters[kept.relay.meter]
-        action = close_action(meter, direct=is_direct(relay))
+        action = close_action(meter.switch, direct=is_direct(relay))
         if relay.state is State.TRIP_SENT:
             action = Action.TRIP
+        cause = wish.cause or kept.command or signal.value
+        return self.record(kept, action, wall, replace(wish, cause=cause))
+
+    def record(
+        self, kept: KeptRelay, action: Action, wall: float, wish: Wish, *, dry: bool = False
+    ) -> int:
+        """Record a command that is about to be sent (R40); returns its number."""
+        meter = self.meters[kept.relay.meter]
         known = self._looks.get(meter.asset)
         return self._store.add_operation(
             Operation(
@@ -216,15 +251,35 @@ class Relays:
                 account=kept.account,
                 action=action.value,
                 purpose=kept.purpose,
-                cause=wish.cause or kept.command or signal.value,
-                operator=self._settings.operator.hex().upper(),
+                cause=wish.cause,
+                operator=operator_of(meter.switch, self._settings.operator),
                 decision=wish.decision,
                 journal=wish.journal,
+                dry=dry,
                 seen=known.values if known else {},
             )
         )
 
 
+def barred(meter: MeterConfig, relay: Relay) -> str:
+    """Why nothing may be sent to give its supply back now (R35); empty: it may.
+
+    A device that waits for a button, or itself looks behind its contact, is always told.
+    """
+    if not only_directly(meter.switch):
+        return ""
+    if relay.load_voltage:
+        return "there is voltage behind the open relay, and it could only be closed directly"
+    if relay.unsafe:
+        return "somebody opened it by hand, and it could only be closed directly: by hand, too"
+    return ""
+
+
 def is_direct(relay: Relay) -> bool:
     """Whether it may be closed without the customer's button (R35)."""
     return relay.direct and not relay.unsafe and not relay.load_voltage
+
+
+def _behind(relay: Relay, found: Look) -> Relay:
+    status = found.status
+    return behind(relay, is_open=status.open, load_voltage=status.load_voltage)

@@ -24,15 +24,16 @@ from gateway.north.commands import key_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.case_steps import CaseSteps
-from gateway.switching.evidence import Order, meter_of
+from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
+from gateway.switching.supply_point import meter_of, why_none
 
 W_PER_KW = 1000
 PROTECTS = frozenset(
-    ("account", "address", "meter", "protected", "protected_supply", "relay_fault")
+    ("account", "address", "meter", "protected", "protected_supply", "relay_fault", "way_back")
 )
 """Checks that end the walk at an account: nobody behind it is cut in its place."""
 TRIED_AGAIN_S = 60.0
@@ -166,7 +167,9 @@ class ShedWalk:
         for row in order.rows:
             now = self._steps.of(row.account, wall)
             if now is None or not self._meter(row.account):
-                protected[row.account] = "it has no relay to switch"
+                account = self._steps.rooms.accounts.current(row.account)
+                why = why_none(account, self._steps.meters) if account else ""
+                protected[row.account] = why or "it has no relay to switch"
                 continue
             facts = self._steps.facts(now, None, Order(purpose=Purpose.SHEDDING))
             found = [one.text for one in preflight(facts).failed if one.code in PROTECTS]

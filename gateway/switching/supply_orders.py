@@ -38,15 +38,17 @@ from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.approval_desk import ApprovalDesk, Given
 from gateway.switching.case_steps import TAKES_A_TURN, CaseSteps
 from gateway.switching.cutting import Cutting
-from gateway.switching.evidence import Order, meter_of
+from gateway.switching.errands import Errands
+from gateway.switching.evidence import Order
 from gateway.switching.judging import Judging, said
-from gateway.switching.relay_look import Look, seen
+from gateway.switching.relay_look import Look
+from gateway.switching.relay_sending import knows
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
+from gateway.switching.supply_point import meter_of, why_none
 from protocols.relay import Action as Tell
 
-TRIES_MAX = 3
 PACE_S = 10.0
 """How often an order under way is looked at."""
 BUSY_S = 1.0
@@ -81,6 +83,7 @@ class SupplyOrders:
         """By order, Unix time before which there is nothing to do for it."""
         self._commands: dict[str, contract.Command] = {}
         """What the orders under way say."""
+        self._errands = Errands(steps, judging, work, self._finish, self._want_closed)
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
 
@@ -146,6 +149,8 @@ class SupplyOrders:
 
     def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
         account = self._steps.rooms.accounts.current(order.account)
+        if why := self._no_point(order.account):
+            return Outcome("refused", why)
         if account is None or meter_of(account, self._steps.meters) != order.meter:
             reason = f"meter {order.meter} is not the one that switches account {order.account}"
             return Outcome("refused", reason)
@@ -170,7 +175,7 @@ class SupplyOrders:
             ]
             return Outcome("confirmed", "each is tried until it has supply", {"meters": meters})
         if order.meter not in self._relays.meters:
-            return _no_relay(order.meter)
+            return self._no_relay(order.meter)
         if not self._want_closed(order.meter, command.id, wall):
             # It should be closed already; whether it is, a look tells.
             self._begin(command)
@@ -197,17 +202,24 @@ class SupplyOrders:
 
     def _protect(self, given: Given, order: orders.RelayProtect) -> Outcome:
         if order.meter not in self._relays.meters:
-            return _no_relay(order.meter)
-        if not order.on and self._account_of(order.meter) is None:
+            return self._no_relay(order.meter)
+        if not knows(self._relays.meters[order.meter].switch, Tell.PROTECT_ON):
+            return Outcome("refused", f"the relay of meter {order.meter} cannot be protected")
+        if not order.on and self._errands.account_of(order.meter) is None:
             return Outcome("refused", f"no account is supplied through meter {order.meter}")
         self._begin(given.command)
         return Outcome("accepted")
 
-    def _account_of(self, meter: str) -> str | None:
-        for account in self._steps.rooms.accounts.of_meter(meter):
-            if account.closed is None and meter_of(account, self._steps.meters) == meter:
-                return account.number
-        return None
+    def _no_point(self, number: str) -> str:
+        """Why an account that is there has nothing to switch; empty: it has."""
+        account = self._steps.rooms.accounts.current(number)
+        why = why_none(account, self._steps.meters) if account else ""
+        return f"account {number} has nothing to switch: {why}" if why else ""
+
+    def _no_relay(self, meter: str) -> Outcome:
+        if behind := self._relays.breakers.get(meter):
+            return Outcome("refused", f"{meter} is the breaker of meter {behind}; name that one")
+        return Outcome("refused", f"no meter {meter} here that could be switched")
 
     # --- carried out ------------------------------------------------------------------------------
 
@@ -238,7 +250,7 @@ class SupplyOrders:
                     return math.inf  # what becomes of the relay ends it
                 return self._begin_trip(command, order, now, wall)
             case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
-                asked = self._work.examine(meter, partial(self._errand, command), now)
+                asked = self._work.examine(meter, partial(self._errands.looked, command), now)
                 return wall + (PACE_S if asked else BUSY_S)
             case orders.ShedLoad() as order:
                 self._walk.go_on(underway, command, order, now, wall)
@@ -348,76 +360,3 @@ class SupplyOrders:
 
         if self._work.act(now, judge) and sent:
             self._work.send_trip(sent[0], found, now, wall)
-
-    # --- protected supply, and a close that should not be needed ----------------------------------
-
-    def _errand(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
-        """The meter was looked at: command it, or see whether it has obeyed."""
-        underway = self._store.order(command.id)
-        if underway is None:
-            return
-        order: Any = command.command
-        tries = int(str(underway.progress.get("tries", 0)))
-        data = {"meter": order.meter, "position": found.status.position.value}
-        if _obeyed(order, found):
-            finish = partial(self._finish, command.id, "confirmed", wall, "", data)
-            self._work.act(now, finish)
-            return
-        if tries >= TRIES_MAX or wall > contract.unix_s(command.not_after):
-            why = "the meter does not do it" if tries else "the meter was not reached"
-            self._work.act(now, partial(self._finish, command.id, "failed", wall, why, data))
-            return
-        if isinstance(order, orders.RelayClose):
-            self._work.act(now, partial(self._close_after_all, command, order, found, wall))
-            return
-        refused: list[str] = []
-
-        def note() -> None:
-            if not order.on and (reason := self._against(command, found, wall)):
-                refused.append(reason)
-                self._finish(command.id, "failed", wall, reason, data)
-                return
-            self._begin(command, tries=tries + 1)
-
-        if self._work.act(now, note) and not refused:
-            action = Tell.PROTECT_ON if order.on else Tell.PROTECT_OFF
-            self._work.send(order.meter, action, found, _came, now, wall)
-
-    def _close_after_all(
-        self, command: contract.Command, order: orders.RelayClose, found: Look, wall: float
-    ) -> None:
-        """The relay was believed closed and is not: now it is restored as any other."""
-        assert order.meter is not None  # noqa: S101 - chosen by tick
-        self._relays.signal(order.meter, seen(found), wall)
-        if self._want_closed(order.meter, command.id, wall):
-            self._store.end_order(command.id)
-
-    def _against(self, command: contract.Command, found: Look, wall: float) -> str:
-        order: Any = command.command
-        account = self._account_of(order.meter)
-        if account is None:
-            return "no account is supplied through it"
-        wanted = Order(
-            purpose=Purpose.UNPROTECT,
-            request=command.id,
-            requested_by=key_of(command),
-            valid_until=contract.unix_s(command.not_after),
-        )
-        decision = self._judging.unprotect(account, found, wall, wanted)
-        return "" if decision.allowed else said(decision)
-
-
-def _came(what: str, data: dict[str, object], now: float, wall: float) -> None:
-    """The next look tells whether it was obeyed."""
-    del now, wall
-    log.info("relay told", what=what, action=data.get("action"), error=data.get("error"))
-
-
-def _obeyed(order: orders.RelayProtect | orders.RelayClose, found: Look) -> bool:
-    if isinstance(order, orders.RelayProtect):
-        return found.status.protected is order.on
-    return found.status.open is False or found.status.commanded_open is False
-
-
-def _no_relay(meter: str) -> Outcome:
-    return Outcome("refused", f"no meter {meter} here that could be switched")

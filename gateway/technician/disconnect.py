@@ -27,6 +27,7 @@ from gateway.store.approvals import ApprovalReader
 from gateway.store.connection import Connection
 from gateway.store.precautions import PrecautionReader
 from gateway.switching.calendars import stored_calendar
+from gateway.switching.supply_point import REASONS, NoPoint, point_of
 from gateway.technician import supply
 from gateway.technician.account_orders import Sender, order
 from gateway.technician.check import load_config
@@ -127,7 +128,10 @@ def why(path: Path, number: str, language: str | None) -> None:
 def _explained(
     file: Connection, config: Config, account: Account, zone: ZoneInfo, language: str | None
 ) -> list[str]:
+    never = _never(config, account, language or account.language)
     found = supply.judged(file, account.number)
+    if never and (found is None or found.case.state is State.WATCH):
+        return [never]
     policies = config.prepayment.policies if config.prepayment else {}
     policy = policies.get(account.policy)
     if found is None or policy is None:
@@ -142,6 +146,17 @@ def _explained(
     )
     lines = explain(found.case, found.facts, setting, language or account.language)
     return [*lines, f"({moment(found.facts.at, zone)})"]
+
+
+def _never(config: Config, account: Account, language: str) -> str:
+    """Why an account cannot be cut at all; empty: it has a relay."""
+    point = point_of(account, {one.asset: one for one in config.meters})
+    if config.switching is None or not isinstance(point, NoPoint):
+        return ""
+    chinese, english = REASONS[point]
+    if language.startswith("en"):
+        return f"Account {account.number} is not cut from here: {english}."
+    return f"账户 {account.number} 不由本网关停电：{chinese}。"
 
 
 def _papers(file: Connection, account: Account, zone: ZoneInfo, now: float) -> Iterator[str]:

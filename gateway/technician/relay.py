@@ -56,7 +56,7 @@ def _row(one: Relay, zone: ZoneInfo) -> tuple[str, ...]:
         moment(one.since, zone),
         wanted if one.confirmed else f"{wanted}, not proven",
         str(len(one.operations)),
-        one.fault,
+        ", ".join(filter(None, (one.fault, "voltage behind it" if one.load_voltage else ""))),
     )
 
 
