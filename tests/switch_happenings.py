@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
+from gateway.disconnection.facts import Approval
 from gateway.north.contract import instant
 from gateway.prepayment.account import Mode
 from protocols.base import Value
@@ -24,14 +25,7 @@ QUIET_DAYS = 2
 
 def prepare(world: Torture) -> None:
     """Draw what happens when."""
-    delegation = {
-        "name": "delegate",
-        "policies": ["home"],
-        "debt_max": "60.00",
-        "expires": instant(world.now + world.draw.uniform(20, 89) * DAY),
-    }
-    world.order("wang", delegation)
-    delegated(world, delegation["expires"])
+    delegate(world)
     good_calendar(world)
     for day in range(world.days):
         world.after(day * DAY + 600, partial(post, world))
@@ -40,21 +34,26 @@ def prepare(world: Torture) -> None:
             world.after(world.draw.uniform(0, world.days * DAY), partial(happening, world))
 
 
-def delegated(world: Torture, expires: str) -> None:
-    """The judge's copy of it."""
-    from gateway.disconnection.facts import Approval  # noqa: PLC0415
-    from gateway.north.contract import unix_s  # noqa: PLC0415
-
+def delegate(world: Torture) -> None:
+    """The standing delegation, which ends some day."""
+    expires = int(world.now + world.draw.uniform(20, 89) * DAY)
     one = Approval(
         id="delegation",
         by="wang",
         account=None,
         debt_max_e4=60 * YUAN,
         not_before=world.now,
-        expires=unix_s(expires),
+        expires=expires,
     )
     for home in world.homes:
         home.approvals.append(one)
+    order = {
+        "name": "delegate",
+        "policies": ["home"],
+        "debt_max": "60.00",
+        "expires": instant(expires),
+    }
+    world.order("wang", order)
 
 
 # --- money ----------------------------------------------------------------------------------------
@@ -88,7 +87,8 @@ def charge(world: Torture, home: Home, to: date, *, estimated: bool) -> None:
     if world.charged[home.number] >= to:
         return
     provisional_e4, before_e4 = home.provisional_e4, home.balance_e4
-    done = world.transact(partial(world.box.charge, home, to, used_e4, estimated=estimated))
+    after = world.charged[home.number]
+    done = world.transact(partial(world.box.charge, home, after, to, used_e4, estimated=estimated))
     world.sync(home)
     if not done and home.balance_e4 == before_e4:
         return  # the power failed before

@@ -44,10 +44,8 @@ from protocols.relay import Action
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 """Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
 TRIES_MAX = 3
-PACE_S = 10.0
-"""How often an order under way is looked at."""
-BUSY_S = 1.0
-"""How often it is tried whether a meter is free."""
+PACE_S, BUSY_S = 10.0, 1.0
+"""How often an order under way is looked at, and whether a meter is free."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -77,8 +75,8 @@ class SupplyOrders:
         self._walk = ShedWalk(steps, judging, work, answer)
         self._at: dict[str, float] = {}
         """By order, Unix time before which there is nothing to do for it."""
-        self._commands: dict[str, contract.Command] = {}
-        """What the orders under way say."""
+        self._soonest = 0.0  # the same for all of them
+        self._commands: dict[str, contract.Command] = {}  # by order, what it says
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
 
@@ -129,6 +127,7 @@ class SupplyOrders:
 
     def _begin(self, command: contract.Command, **progress: object) -> None:
         self._store.set_order(Underway(command.id, command.model_dump_json(), progress))
+        self._soonest = 0.0
 
     def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
         account = self._steps.rooms.accounts.current(order.account)
@@ -195,6 +194,7 @@ class SupplyOrders:
 
     def wake(self, account: str = "") -> None:
         """Something was said about an account, or about all: look at the orders at once."""
+        self._soonest = 0.0
         for id_ in list(self._at):
             order = self._commands[id_].command
             if not account or getattr(order, "account", account) == account:
@@ -202,6 +202,8 @@ class SupplyOrders:
 
     def tick(self, now: float, wall: float) -> float:
         """Go on with every order under way; returns the Unix time when it is worth another look."""
+        if wall < self._soonest:
+            return self._soonest
         underway = self._store.orders()
         for gone in self._commands.keys() - {one.id for one in underway}:
             del self._commands[gone]
@@ -209,7 +211,8 @@ class SupplyOrders:
         for one in underway:
             if wall >= self._at.get(one.id, 0.0):
                 self._at[one.id] = self._go_on(one, now, wall)
-        return min(self._at.values(), default=math.inf)
+        self._soonest = min(self._at.values(), default=math.inf)
+        return self._soonest
 
     def _go_on(self, underway: Underway, now: float, wall: float) -> float:
         """Go on with one of them; returns the Unix time of the next look."""
