@@ -507,9 +507,12 @@ def test_r37_a_wrong_cut_is_restored_at_once(make: Make) -> None:
 def test_r38_a_start_by_itself_switches_nothing(make: Make) -> None:
     world = make()
     world.to_cut()
+    relay = world.meter().relay
+    assert relay is not None
     for _ in range(3):
         world.power_cut()
         world.run(60)
+        relay.power_up(world.clock.true())
         world.start()
         world.run(600)
     assert world.told() == ["trip"]
