@@ -8,6 +8,7 @@ The power may fail in any transaction: before its commit, or after it and before
 """
 
 import argparse
+import hashlib
 import json
 import tempfile
 import time
@@ -479,6 +480,13 @@ class Torture:
         for by in ("chen", "li"):
             self.order(by, {"name": "mass.release", "reason": "looked at"}, for_s=600)
         self.after(6 * HOUR, self.release)
+
+    def digest(self) -> str:
+        """Of everything on the disk."""
+        found = hashlib.sha256()
+        for text in self.platter.connection.iterdump():
+            found.update(text.encode())
+        return found.hexdigest()
 
     # --- the end ------------------------------------------------------------------------------
 

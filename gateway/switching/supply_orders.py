@@ -230,11 +230,10 @@ class SupplyOrders:
         return wall + PACE_S
 
     def _command(self, underway: Underway) -> contract.Command:
-        known = self._commands.get(underway.id)
-        if known is None:
-            known = contract.Command.model_validate_json(underway.command, strict=True)
-            self._commands[underway.id] = known
-        return known
+        if underway.id not in self._commands:
+            command = contract.Command.model_validate_json(underway.command, strict=True)
+            self._commands[underway.id] = command
+        return self._commands[underway.id]
 
     def recheck(self, kept: KeptRelay, now: float, wall: float) -> None:
         """A trip by order whose reply was lost is judged anew."""
