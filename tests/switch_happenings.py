@@ -116,6 +116,28 @@ def correct(world: Torture) -> None:
         world.changed(home)
 
 
+def righted(world: Torture) -> None:
+    """Who is in the dark was charged too much: there was no reason for it (R37)."""
+    cut = [
+        home
+        for home in world.homes
+        if world.stages[home.number] == "open" and home.balance_e4 <= home.beyond_e4
+    ]
+    if not (cut and world.up):
+        return
+    home = world.draw.choice(cut)
+    less_e4 = home.beyond_e4 - home.balance_e4 + world.draw.randrange(1, 12) * YUAN
+    world.auditor.corrected(home, world.now)
+    world.transact(partial(world.box.correct, home, -less_e4))
+    world.sync(home)
+    if home.balance_e4 > home.beyond_e4:
+        home.worsened_at = world.wall()
+        world.judge.count["righted"] += 1
+        world.changed(home, wrong=True)
+    else:
+        world.auditor.wrong.clear()  # the power failed before
+
+
 def mistake(world: Torture) -> None:
     """A tariff with its point in the wrong place; now and then two persons confirm it."""
     before = {home.number: home.balance_e4 for home in world.homes}
@@ -414,6 +436,19 @@ def one_order(world: Torture) -> None:
     order_trip(world, world.draw.choice(world.homes), world.now)
 
 
+def keep_supply(world: Torture) -> None:
+    """Somebody's supply is protected (保电) for a while; or the protection of another is ended."""
+    home, draw = world.draw.choice(world.homes), world.draw
+
+    def order(*, on: bool) -> None:
+        body = {"name": "relay.protect", "meter": home.meter.asset, "on": on, "reason": "an exam"}
+        world.order("guard", body, for_s=300)
+
+    if draw.random() < 0.7:
+        order(on=True)
+    world.after(draw.uniform(0, 72) * HOUR, partial(order, on=False))
+
+
 def many_orders(world: Torture) -> None:
     """500 trips at once."""
     for _ in range(500):
@@ -485,11 +520,13 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     offline: 4,
     one_order: 20,
     many_orders: 1,
+    keep_supply: 20,
     attempt: 40,
     strain: 4,
     no_calendar: 2,
     bad_weather: 3,
     mistake: 1,
+    righted: 20,
     damaged: 2,
     dry_run: 2,
     power_cut: 10,

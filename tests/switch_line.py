@@ -95,6 +95,8 @@ class Line:
             self._judge.trip(self._home, now)
         elif control.action in CLOSING:
             self._judge.close(self._home, now, direct=control.action is Action.CLOSE)
+        elif control.action is Action.PROTECT_OFF:
+            self._judge.unprotect(self._home, now)
         deadline = None if control.endless else control.deadline
         heard = self._home.meter.told(control.action, now, self._draw, deadline)
         if heard is Seen.ACCEPTED:

@@ -374,14 +374,14 @@ class Torture:
             assert account
             home.standing = Standing.of(account)
 
-    def changed(self, home: Home) -> None:
-        """The money or the standing of a home has changed."""
+    def changed(self, home: Home, *, wrong: bool = False) -> None:
+        """The money or the standing of a home has changed; or its cut was found ``wrong``."""
         self.sync(home)
         self.judge.files[home.number].changed_at = self.now
         self.judge.books(home, self.now)
         if self.up:
             self.auditor.ended(home, self.connection(), self.now)
-        if self.judge.owed(home, self.now):
+        if self.judge.owed(home, self.now, wrong=wrong):
             since = self.judge.files[home.number].owed_from or self.now
             self.after(61, partial(self.overdue, home, since))
 
