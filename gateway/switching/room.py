@@ -92,7 +92,9 @@ class SwitchingRoom:
         self._begun = False
         self._was = Reach(up=True, since=0.0)
         self._trusted = False
-        self._cases_at = 0.0
+        self._cases_at = self._cases_from = 0.0
+        self._ordered = False
+        """Something was ordered since cases and orders were looked at."""
         self._looking: set[str] = set()
         """Accounts whose look waits for the next commit."""
         self._area: tuple[float, Load] | None = None
@@ -158,7 +160,7 @@ class SwitchingRoom:
 
     def execute(self, command: contract.Command, by: str, wall: float, *, at_box: bool) -> Outcome:
         """Take an order about supply on, in the transaction that remembers it."""
-        self._cases_at = 0.0
+        self._ordered = True
         return self._orders.execute(command, by, wall, at_box=at_box)
 
     def works_on(self, command: str) -> bool:
@@ -205,14 +207,17 @@ class SwitchingRoom:
             return now + TICK_S
         self._look_at_switch()
         self._look_at_clock(now, wall)
-        if now >= self._cases_at:
-            self._cases_at = now + CASES_S
+        if now >= self._cases_at or (self._ordered and now >= self._cases_from):
+            # Many orders at once are looked at together: a flood of them must not keep us busy.
+            self._cases_at, self._cases_from = now + CASES_S, now + TICK_S
+            self._ordered = False
             self._look_at_cases()
             self._orders.tick(now, wall)
         for case in self.cutting.under_way():
             if case.state is State.PREFLIGHT:
                 self._examine(case.account, case.meter, now)
-        return min(self.work.tick(now, wall), self._cases_at)
+        cases_at = self._cases_from if self._ordered else self._cases_at
+        return min(self.work.tick(now, wall), cases_at)
 
     def _begin(self, now: float, wall: float) -> bool:
         self._was = self._world.reach()

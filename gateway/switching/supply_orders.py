@@ -43,6 +43,8 @@ from protocols.relay import Action
 Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 """Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
 TRIES_MAX = 3
+UNDER_WAY_MAX = 100
+"""More orders are not kept at once: each is looked at every few seconds."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -85,7 +87,7 @@ class SupplyOrders:
             case orders.RelayProtect():
                 return self._protect(given, order)
             case orders.ShedLoad():
-                problem = self._walk.problem(order)
+                problem = self._too_many() or self._walk.problem(order)
                 return Outcome("refused", problem) if problem else self._keep(given)
             case orders.ShedEnd():
                 return self._walk.end(order)
@@ -126,6 +128,8 @@ class SupplyOrders:
         if account is None or meter_of(account, self._steps.meters) != order.meter:
             reason = f"meter {order.meter} is not the one that switches account {order.account}"
             return Outcome("refused", reason)
+        if reason := self._too_many() or self._no_trip_now(order.meter):
+            return Outcome("refused", reason)
         outcome = self._keep(given)
         own = self._store.case(order.account)
         counted = own is not None and own.case.state in TAKES_A_TURN
@@ -136,6 +140,25 @@ class SupplyOrders:
                 given.wall,
             )
         return outcome
+
+    def _too_many(self) -> str:
+        """Why no further order is kept; empty: there is room."""
+        if len(self._store.orders()) < UNDER_WAY_MAX:
+            return ""
+        return f"{UNDER_WAY_MAX} orders are under way; order it again when some are done"
+
+    def _no_trip_now(self, meter: str) -> str:
+        """Why a trip is not even waited for; empty: it is.
+
+        A flood of trips must cost nothing: the core has restores to send.
+        """
+        if latched := self._store.mass().latched:
+            return f"all cuts are latched: {latched}"
+        for underway in self._store.orders():
+            other = contract.Command.model_validate_json(underway.command, strict=True)
+            if isinstance(other.command, orders.RelayTrip) and other.command.meter == meter:
+                return f"the trip {other.id} of meter {meter} is under way already"
+        return ""
 
     def _close(self, given: Given, order: orders.RelayClose) -> Outcome:
         command, wall = given.command, given.wall
@@ -173,6 +196,8 @@ class SupplyOrders:
             return _no_relay(order.meter)
         if not order.on and self._account_of(order.meter) is None:
             return Outcome("refused", f"no account is supplied through meter {order.meter}")
+        if reason := self._too_many():
+            return Outcome("refused", reason)
         self._begin(given.command)
         return Outcome("accepted")
 
@@ -262,6 +287,8 @@ class SupplyOrders:
             self._work.examine(order.meter, partial(self._judge_trip, command), now)
 
     def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
+        if self._store.order(command.id) is None:
+            return  # it has run out while the meter was looked at
         sent: list[KeptRelay] = []
 
         def judge() -> None:
