@@ -246,6 +246,7 @@ class Core:
 
     def _keep_house(self, now: float, wall: float) -> float:
         self._recorder.shed()
+        self._orders.keep_house()
         # Once a day; by a wrong clock a command of today would look old.
         if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
             self._forget_at = now + DAY_S
