@@ -230,7 +230,14 @@ def _approvals(facts: Facts) -> Iterator[str]:
     valid = {one.by for one in facts.due.approved if _counts(one, facts)}
     valid.discard(facts.due.requested_by)
     if len(valid) < facts.due.approvals:
-        yield f"{len(valid)} valid approvals by others than who asked; needed {facts.due.approvals}"
+        found = f"{len(valid)} valid approvals by others than who asked"
+        owed_e4 = -facts.money.balance_e4
+        small = [
+            f"approval {one.id} is for {yuan(one.debt_max_e4)} owed at most, {yuan(owed_e4)} are"
+            for one in facts.due.approved
+            if one.by not in valid and one.debt_max_e4 < owed_e4
+        ]
+        yield "; ".join((f"{found}, needed {facts.due.approvals}", *small))
 
 
 def _counts(approval: Approval, facts: Facts) -> bool:

@@ -271,8 +271,7 @@ class SupplyOrders:
         self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
     ) -> None:
         if wall > contract.unix_s(command.not_after):
-            late = partial(self._finish, command.id, "expired", wall, "not_after has passed", {})
-            self._work.act(now, late)
+            self._work.act(now, partial(self._run_out, command, order, wall))
             return
         ready: list[bool] = []
 
@@ -285,6 +284,17 @@ class SupplyOrders:
 
         if self._work.act(now, look) and any(ready):
             self._work.examine(order.meter, partial(self._judge_trip, command), now)
+
+    def _run_out(self, command: contract.Command, order: orders.RelayTrip, wall: float) -> None:
+        """Nobody agreed in time, or the line was too busy."""
+        reason, moment = "not_after has passed", self._steps.of(order.account, wall)
+        if moment:
+            facts = self._steps.facts(moment, None, self._order(command))
+            decision = preflight(facts)
+            self._judging.record(facts, decision, order.meter)
+            lacking = [one.text for one in decision.failed if one.code == "approval"]
+            reason = "; ".join((reason, *lacking))
+        self._finish(command.id, "expired", wall, reason, {"meter": order.meter})
 
     def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
         if self._store.order(command.id) is None:
