@@ -212,7 +212,8 @@ def test_r11_an_approval_for(make: Make, approval: Tree, said: str) -> None:
     world.open("1002", "M1")
     world.helpful = False
     world.run(2.1 * HOUR)
-    world.order(**{"name": "disconnect.approve", "action": "trip"} | approval)
+    body: Tree = {"name": "disconnect.approve", "action": "trip"}
+    world.order(**body | approval)
     world.run(5)
     decided = len(world.store.decisions("1001"))
     id_ = world.order(**TRIP)
