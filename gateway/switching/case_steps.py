@@ -19,7 +19,8 @@ from gateway.disconnection.relay_table import Signal as At
 from gateway.disconnection.why import Setting
 from gateway.prepayment.account import Account, Policy
 from gateway.store.switching import KeptCase
-from gateway.switching.evidence import OWN, Evidence, Order, Rooms, meter_of
+from gateway.switching.evidence import OWN, Evidence, Order, Rooms
+from gateway.switching.grounds import meter_of
 from gateway.switching.herald import Herald
 from gateway.switching.relay_look import Look
 from gateway.switching.relays import Relays, Wish

@@ -24,7 +24,7 @@ from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
-from gateway.switching.evidence import meter_of
+from gateway.switching.grounds import meter_of
 
 STEPS_MAX = 10
 """A case takes no more steps at once; its table has no circle that time alone could walk."""

@@ -24,7 +24,8 @@ from gateway.north.commands import key_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.case_steps import CaseSteps
-from gateway.switching.evidence import Order, meter_of
+from gateway.switching.evidence import Order
+from gateway.switching.grounds import meter_of
 from gateway.switching.judging import Judging, said
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork

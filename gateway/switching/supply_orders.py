@@ -32,7 +32,8 @@ from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.approval_desk import ApprovalDesk, Given
 from gateway.switching.case_steps import TAKES_A_TURN, CaseSteps
 from gateway.switching.cutting import Cutting
-from gateway.switching.evidence import Order, meter_of
+from gateway.switching.evidence import Order
+from gateway.switching.grounds import meter_of
 from gateway.switching.judging import Judging, said
 from gateway.switching.relay_look import Look, seen
 from gateway.switching.relay_work import RelayWork
