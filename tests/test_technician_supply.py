@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.config import load
-from gateway.disconnection import case, facts, relay, relay_table
+from gateway.disconnection import case, relay, relay_table
 from gateway.disconnection.votes import Vote
 from gateway.keys import write_private
 from gateway.north.approvals import vote_of
@@ -21,11 +21,11 @@ from gateway.store.approvals import Approvals
 from gateway.store.database import Database, open_store
 from gateway.store.letterbox import Letterbox
 from gateway.store.precautions import Precautions, Served, Stop
-from gateway.store.switching import Decided, KeptCase, KeptRelay, Switching
+from gateway.store.switching import KeptCase, KeptRelay, Switching
 from gateway.technician.cli import main
 from tests.accounts import account
 from tests.rooms import write_config
-from tests.switching import FACTS, NOW
+from tests.switching import NOW
 from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, keys, signed_by
 from tests.world import START
 
@@ -36,6 +36,7 @@ SWITCHING = """
 name = "home"
 alert_1 = "20.00"
 alert_2 = "10.00"
+[switching]
 """
 
 
@@ -187,23 +188,11 @@ def long(signer: Signer, name: str, id_: str) -> Vote:
     return replace(vote, expires=FOREVER)
 
 
-def test_in_the_file_of_an_older_release_it_is_not_available(
-    site: tuple[Path, Database],
-) -> None:
-    path, store = site
-    with store.transaction():
-        for table in ("operation_step", "operation", "decision", "relay", "disconnection"):
-            store.write(f"drop table {table}")
-    assert taiqu("relay", "show", "--config", path).output == (
-        "Error: not available: this gateway switches no relays\n"
-    )
-    assert "not available" in taiqu("disconnect", "list", "--config", path).output
-    why = taiqu("disconnect", "why", "1001", "--config", path)
-    assert why.exit_code == 0
-    assert why.output.splitlines() == [
-        "not available: this gateway does not disconnect this account",
-        "now is a protected time: no calendar is loaded",
-    ]
+def test_where_nothing_is_switched_that_is_said(site: tuple[Path, Database]) -> None:
+    path, _ = site
+    path.write_text(path.read_text().replace("[switching]", ""))
+    for arguments in (("relay", "show"), ("disconnect", "list"), ("disconnect", "why", "1001")):
+        assert f"{path} has no [switching]" in taiqu(*arguments, "--config", path).output
     assert "no account 9" in taiqu("disconnect", "why", "9", "--config", path).output
 
 
@@ -214,33 +203,39 @@ def test_the_papers_are_shown(site: tuple[Path, Database]) -> None:
     rows = [line.split() for line in shown.splitlines()]
     assert ["v-1", "approval", "disconnect", "1001", "chief", "100.00"] in [r[:6] for r in rows]
     assert ["r-1", "request", "disconnect", "1001", "asker"] in [r[:5] for r in rows]
-    assert "stopped by key watch on 2026-01-01 08:00: storm" in shown
-    assert "dry run: nothing is switched" in shown
+    assert "all cuts are stopped: key watch ordered it: storm" in shown
+    assert "dry run: no relay is tripped" in shown
+    assert "the gateway is not running" in shown
+    with store.transaction():
+        Switching(store).set_case(KeptCase(case=CASE))
     why = taiqu("disconnect", "why", "1001", "--config", path).output
-    assert "approval of disconnect by key chief, until 2096" in why
-    assert "delegation of disconnect by key chief" in why
+    assert "approval v-1 of disconnect by key chief up to 100.00 owed, until 2096" in why
+    assert "delegation d-1 of disconnect by key chief" in why
     assert "notice 1 served 2026-01-01 08:00 by sms" in why
-    assert "all cuts are stopped by key watch: storm" in why
+    assert "all cuts are stopped: key watch ordered it: storm" in why
+
+
+CASE = case.Case(
+    account="1001",
+    meter="A1",
+    regime=Regime.CONTRACT_PREPAY,
+    class_=Class.ORDINARY,
+    state=case.State.NOTICE_SERVED,
+    round=1,
+    since=NOW,
+    notice_at=NOW,
+)
 
 
 def switched(store: Database) -> None:
     """Two relays and a case are under way."""
     one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
     moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
-    held = case.Case(
-        account="1001",
-        meter="A1",
-        regime=Regime.CONTRACT_PREPAY,
-        class_=Class.ORDINARY,
-        state=case.State.NOTICE_SERVED,
-        since=NOW,
-        notice_at=NOW,
-    )
     switching = Switching(store)
     with store.transaction():
         for row in (one, moving):
             switching.set_relay(KeptRelay(relay=row))
-        switching.set_case(KeptCase(case=held))
+        switching.set_case(KeptCase(case=CASE))
 
 
 def test_relays_are_shown(site: tuple[Path, Database]) -> None:
@@ -252,31 +247,13 @@ def test_relays_are_shown(site: tuple[Path, Database]) -> None:
     assert rows[3][4:] == ["open,", "not", "proven", "0"]
     tree = json.loads(taiqu("relay", "show", "A2", "--json", "--config", path).output)
     assert [one["meter"] for one in tree["relays"]] == ["A2"]
-    assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
+    for meter, said in (("A9", "no meter A9 in"), ("X1", "meter X1 has no relay")):
+        found = taiqu("relay", "show", meter, "--config", path)
+        assert found.exit_code == 1
+        assert said in found.output
 
 
-def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> None:
-    path, store = site
-    switched(store)
-    assert "notice_served" in taiqu("disconnect", "list", "--config", path).output
-    shown = taiqu("disconnect", "why", "1001", "--config", path).output
-    assert "notice_served since 2026-10-09 12:00; nothing decided yet" in shown
-    with store.transaction():
-        for balance in (-50_000, -60_000):
-            spoilt = replace(FACTS, money=replace(FACTS.money, balance_e4=balance))
-            decided = Decided(
-                at=NOW,
-                meter="A1",
-                account="1001",
-                purpose=facts.Purpose.ARREARS,
-                allowed=False,
-                dry=False,
-                failed=[],
-                journal=1,
-                facts=facts.to_json(spoilt),
-            )
-            Switching(store).add_decision(decided)
-    english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
-    assert "The balance is -6.00 yuan" in english
-    assert "(2026-10-09 12:00)" in english
-    assert "余额" in taiqu("disconnect", "why", "1001", "--config", path).output
+def test_a_relay_that_nobody_touched_is_listed(site: tuple[Path, Database]) -> None:
+    shown = taiqu("relay", "show", "--config", site[0]).output
+    assert "A1" in shown
+    assert "nothing seen or wanted yet" in shown

@@ -98,11 +98,16 @@ class Desk:
 
     def running(self) -> bool:
         """Whether the gateway has lately written what it is doing."""
+        return self.state() is not None
+
+    def state(self) -> livestate.State | None:
+        """What the running gateway is doing; None if it is not running, or we may not know."""
         try:
             state = livestate.read(self.config.run_directory)
         except OSError:
-            return False
-        return state is not None and self.clock.now() - float(state["at"]) <= STALE_AFTER_S
+            return None
+        fresh = state is not None and self.clock.now() - float(state["at"]) <= STALE_AFTER_S
+        return state if fresh else None
 
     def _payload(self, body: Mapping[str, Any], key: Path | None) -> tuple[str, bytes]:
         now, id_ = self.clock.now(), str(uuid.uuid4())
