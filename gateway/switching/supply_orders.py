@@ -14,6 +14,7 @@ Used by the core alone.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -46,6 +47,7 @@ Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 TRIES_MAX = 3
 UNDER_WAY_MAX = 100
 """More orders are not kept at once: each is looked at every few seconds."""
+WAITS = "sent once every check holds; until another key has approved it, it waits"
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -126,9 +128,11 @@ class SupplyOrders:
 
     def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
         account = self._steps.rooms.accounts.current(order.account)
-        if account is None or meter_of(account, self._steps.meters) != order.meter:
+        if account is None:
+            return Outcome("refused", f"no account {order.account} here")
+        if (meter := meter_of(account, self._steps.meters)) != order.meter:
             reason = f"meter {order.meter} is not the one that switches account {order.account}"
-            return Outcome("refused", reason)
+            return Outcome("refused", f"{reason}: that is {meter or 'none'}")
         if reason := self._too_many() or self._no_trip_now(order.meter):
             return Outcome("refused", reason)
         outcome = self._keep(given)
@@ -140,7 +144,7 @@ class SupplyOrders:
                 lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, wall, wall),
                 given.wall,
             )
-        return outcome
+        return replace(outcome, reason=outcome.reason or WAITS)
 
     def _too_many(self) -> str:
         """Why no further order is kept; empty: there is room."""

@@ -22,7 +22,7 @@ from gateway.store.accounts import AccountReader
 from gateway.store.approvals import ApprovalReader
 from gateway.store.precautions import PrecautionReader
 from gateway.store.switching import KeptRelay, SwitchingReader
-from gateway.technician.account_orders import Sender, order
+from gateway.technician.account_orders import Sender, an_amount, order
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
 from gateway.technician.letter import desk
@@ -196,7 +196,12 @@ def request(sender: Sender, number: str, reason: str) -> None:
 @click.argument("number", required=False)
 @click.option("--action", type=ACTIONS, default=Action.DISCONNECT.value, show_default=True)
 @click.option("--request", help="Id of the order that is meant; of shed it is needed.")
-@click.option("--debt-max", metavar="YUAN", help="It holds for a debt up to this: 100.00.")
+@click.option(
+    "--debt-max",
+    callback=an_amount,
+    metavar="YUAN",
+    help="It holds for a debt up to this: 100.00.",
+)
 @hours_option
 def approve(
     sender: Sender,
@@ -233,7 +238,7 @@ def cancel(sender: Sender, number: str, reason: str) -> None:
 @order
 @click.option("--account", "accounts", multiple=True, help="For this one; several times.")
 @click.option("--policy", "policies", multiple=True, help="For all with this row of limits.")
-@click.option("--debt-max", metavar="YUAN", required=True)
+@click.option("--debt-max", callback=an_amount, metavar="YUAN", required=True)
 @click.option("--days", type=click.IntRange(1, 90), required=True, help="Valid from now on.")
 def delegate(
     sender: Sender,
