@@ -26,7 +26,7 @@ from gateway.technician.cli import main
 from tests.accounts import account
 from tests.rooms import write_config
 from tests.switching import NOW
-from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, keys, signed_by
+from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, WINDOWS, keys, signed_by
 from tests.world import START
 
 FOREVER = 4e9
@@ -85,6 +85,11 @@ def path(site: tuple[Path, Database]) -> Path:
         ("disconnect delegate --policy home --debt-max 50 --days 90", "delegate", "chief"),
         ("disconnect revoke v-1 --reason x", "approval.revoke", "chief"),
         ("disconnect release --reason x", "mass.release", "chief"),
+        (
+            "disconnect served 1001 --what notice --round 1 --channel paper --receipt signed",
+            "notice.served",
+            "asker",
+        ),
         ("account unprotect 1001 --no-cut --reason x", "protect.remove", "guard"),
         ("stop --reason x", "stop", ""),
         ("resume --reason x", "resume", ""),
@@ -128,6 +133,28 @@ def test_two_persons_offline_are_two_letters_with_two_keys(path: Path) -> None:
         votes.append(vote_of(verdict.command, letter.posted))
     box.close()
     assert [(one.step, one.key) for one in votes] == [("request", "asker"), ("approval", "chief")]
+
+
+def test_a_calendar_is_put_from_a_file(path: Path) -> None:
+    file = path.with_name("windows.json")
+    command = ("disconnect", "calendar", file, "--config", path, "--wait", 0)
+    for content, said in (
+        (None, "cannot be read: No such file"),
+        ("{", "not JSON"),
+        ("[]", "write an object"),
+        ('{"version": 1}', "windows.first: Field required"),
+    ):
+        if content is not None:
+            file.write_text(content)
+        assert said in taiqu(*command).output
+    file.write_text(json.dumps(WINDOWS))
+    taiqu(*command, "--key", path.with_name("guard.key"))
+    box = Letterbox(load(path).store_directory / "letterbox")
+    (letter,) = box.waiting()
+    box.close()
+    verdict = Judge("gw", keys()).letter(letter.what, letter.posted, trusted=True)
+    assert isinstance(verdict, Valid)
+    assert verdict.command.command.name == "calendar.put"
 
 
 @pytest.mark.parametrize(

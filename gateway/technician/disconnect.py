@@ -22,6 +22,7 @@ from gateway.store.accounts import AccountReader
 from gateway.store.approvals import ApprovalReader
 from gateway.store.precautions import PrecautionReader
 from gateway.store.switching import KeptRelay, SwitchingReader
+from gateway.technician import beforehand
 from gateway.technician.account_orders import Sender, an_amount, order
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
@@ -42,6 +43,10 @@ def disconnect() -> None:
 
     One key requests, another approves: nobody does both.
     """
+
+
+disconnect.add_command(beforehand.calendar)
+disconnect.add_command(beforehand.served)
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -76,8 +81,12 @@ def _cases(window: Window) -> str:
     found = [kept.case for kept in SwitchingReader(window.file).cases_under_way()]
     if not found:
         return "no disconnection is under way"
-    rows = [(one.account, one.meter, one.state, moment(one.since, window.zone)) for one in found]
-    return tabulate(rows, ("account", "meter", "state", "since"), disable_numparse=True)
+    rows = [
+        (one.account, one.meter, one.state, moment(one.since, window.zone), str(one.round))
+        for one in found
+    ]
+    headers = ("account", "meter", "state", "since", "round")
+    return tabulate(rows, headers, disable_numparse=True)
 
 
 def _for_all(window: Window) -> Iterator[str]:
