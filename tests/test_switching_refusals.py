@@ -247,6 +247,66 @@ def test_r11_who_asks_cannot_agree_nor_a_revoked_approval_count(make: Make) -> N
     assert world.stages(id_) == ["accepted", "expired"]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"class": "life_support"}, "an account of the class life_support"),
+        ({"no_cut": {"reason": "oxygen"}}, "protected until removed: oxygen"),
+        ({"dispute": True}, "a charge is disputed"),
+    ],
+)
+def test_r08_r12_a_trip_of_whom_no_second_person_could_cut(
+    make: Make, change: Tree, said: str
+) -> None:
+    world = ready(make())
+    world.order("account.change", account="1001", version=1, **change)
+    world.run(5)
+    id_ = world.order(**TRIP)
+    world.run(60)
+    assert untouched(world)
+    assert world.stages(id_) == ["refused"]
+    assert said in world.result(id_)["reason"]
+    assert not world.store.decisions("1001")[0].allowed
+
+
+@pytest.mark.parametrize(
+    "change", [{"class": "life_support"}, {"regime": "unknown"}, {"mode": "prepay_agreement"}]
+)
+def test_r08_who_is_never_cut_is_not_even_requested(make: Make, change: Tree) -> None:
+    world = make()
+    world.helpful = False
+    world.run(180)
+    world.open(**change)
+    world.run(5)
+    id_ = world.order("disconnect.request", account="1001", reason="not paid")
+    world.run(5)
+    assert world.stages(id_) == ["refused"]
+    assert "is never disconnected for what it owes" in world.result(id_)["reason"]
+    assert world.events("switching_refused")[-1]["name"] == "disconnect.request"
+
+
+def test_r11_an_approval_of_a_trip_is_good_for_one(make: Make) -> None:
+    world = ready(make())
+    assert carried_out(world)
+    world.order("relay.close", meter="M0", reason="the work is done")
+    world.run(HOUR)
+    id_ = world.order(**TRIP)
+    world.run(330)
+    assert world.told() == ["trip", "allow_close"]
+    assert world.stages(id_) == ["accepted", "expired"]
+    assert "0 valid approvals" in world.result(id_)["reason"]
+
+
+def test_r25_who_resumes_hears_what_else_stops(make: Make) -> None:
+    world = make()
+    world.order("stop", reason="storm")
+    (world.config.store_directory / "stop").touch()
+    world.run(5)
+    id_ = world.order("resume", reason="over")
+    world.run(5)
+    assert "stop is there: remove it" in world.result(id_)["data"]["stopped"]
+
+
 # --- again, much later, and very many -------------------------------------------------------------
 
 

@@ -47,7 +47,8 @@ from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
 from gateway.switching.stop_switch import StopSwitch
-from gateway.switching.supply_orders import Answer, SupplyOrders
+from gateway.switching.supply_orders import SupplyOrders
+from gateway.switching.trip_orders import Answer
 from gateway.uplink import Reach
 from protocols.base import Quality, Value
 

@@ -5,7 +5,7 @@ done.  What switches a relay is kept as an order under way, in the transaction t
 command, and carried out from there; so a restart goes on with it, and nothing is done for a command
 that was never committed.
 
-    relay.trip       a look, the judgement, the trip; answered when it is proven
+    relay.trip       gateway/switching/trip_orders.py
     relay.close      a restore, as after a payment; nobody is asked
     relay.protect    set at once; taken off only after a judgement (R20)
     shed             gateway/switching/shed_walk.py
@@ -13,25 +13,24 @@ that was never committed.
 Used by the core alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import structlog
 
-from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel
 from gateway.disconnection.facts import Purpose
-from gateway.disconnection.preflight import preflight
 from gateway.disconnection.relay_table import Signal, State
 from gateway.north import contract
 from gateway.north import contract_switching as orders
 from gateway.north.commands import key_of
 from gateway.orders import Outcome
+from gateway.prepayment.account import Mode
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.approval_desk import ApprovalDesk, Given
-from gateway.switching.case_steps import TAKES_A_TURN, CaseSteps
+from gateway.switching.case_steps import CaseSteps
 from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Order
 from gateway.switching.grounds import meter_of
@@ -40,14 +39,12 @@ from gateway.switching.relay_look import Look, seen
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
+from gateway.switching.trip_orders import Answer, TripOrders
 from protocols.relay import Action
 
-Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
-"""Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
 TRIES_MAX = 3
 UNDER_WAY_MAX = 100
 """More orders are not kept at once: each is looked at every few seconds."""
-WAITS = "sent once every check holds; until another key has approved it, it waits"
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -74,6 +71,7 @@ class SupplyOrders:
         self._work = work
         self._desk = desk
         self._answer = answer
+        self._trips = TripOrders(steps, judging, work, desk, answer)
         self._walk = ShedWalk(steps, judging, work, answer)
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
@@ -84,7 +82,8 @@ class SupplyOrders:
         order: Any = command.command
         match order:
             case orders.RelayTrip():
-                return self._trip(given, order)
+                reason = self._too_many()
+                return Outcome("refused", reason) if reason else self._trips.take(given, order)
             case orders.RelayClose():
                 return self._close(given, order)
             case orders.RelayProtect():
@@ -99,16 +98,33 @@ class SupplyOrders:
     def _said(self, given: Given, order: Any) -> Outcome:
         """What only says something: the cases look at it when they need it."""
         command = given.command
+        if isinstance(order, orders.DisconnectRequest) and (reason := self._never(order.account)):
+            return Outcome("refused", reason)
         outcome = self._desk.execute(command, given.by, given.wall, at_box=given.at_box)
         if outcome.stage == "refused":
             return outcome
         if isinstance(order, orders.DisconnectCancel):
             self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command.id)
+        if isinstance(order, orders.StopCuts | orders.ResumeCuts):
+            # Orders are not all that may stop: a file, a switch at the box.
+            stopped = self._steps.rooms.clearance.stopped()
+            return replace(outcome, data={**outcome.data, "stopped": stopped})
         if isinstance(order, orders.DisconnectRequest):
             if not self._cutting.request(order.account, key_of(command), command.id, given.wall):
                 return Outcome("refused", f"account {order.account} has no relay to switch")
             return Outcome("confirmed", "the rules go on from here; see its events", outcome.data)
         return outcome
+
+    def _never(self, number: str) -> str:
+        """Why an account is never disconnected by the rules, so that asking for it is an error."""
+        account = self._steps.rooms.accounts.current(number)
+        if account is None:
+            return f"no account {number} here"
+        rules = self._steps.settings.regimes.find(account.regime, account.class_)
+        if rules is None or account.mode is not Mode.PREPAY_CUT:
+            what = f"mode {account.mode}, rules {account.regime}, class {account.class_}"
+            return f"account {number} is never disconnected for what it owes: {what}"
+        return ""
 
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
@@ -126,44 +142,11 @@ class SupplyOrders:
     def _begin(self, command: contract.Command, **progress: object) -> None:
         self._store.set_order(Underway(command.id, command.model_dump_json(), progress))
 
-    def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
-        account = self._steps.rooms.accounts.current(order.account)
-        if account is None:
-            return Outcome("refused", f"no account {order.account} here")
-        if (meter := meter_of(account, self._steps.meters)) != order.meter:
-            reason = f"meter {order.meter} is not the one that switches account {order.account}"
-            return Outcome("refused", f"{reason}: that is {meter or 'none'}")
-        if reason := self._too_many() or self._no_trip_now(order.meter):
-            return Outcome("refused", reason)
-        outcome = self._keep(given)
-        own = self._store.case(order.account)
-        counted = own is not None and own.case.state in TAKES_A_TURN
-        if outcome.stage != "refused" and not counted:
-            # R22: too many at once latch, however good each of them is.
-            self._steps.mass(
-                lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, wall, wall),
-                given.wall,
-            )
-        return replace(outcome, reason=outcome.reason or WAITS)
-
     def _too_many(self) -> str:
         """Why no further order is kept; empty: there is room."""
         if len(self._store.orders()) < UNDER_WAY_MAX:
             return ""
         return f"{UNDER_WAY_MAX} orders are under way; order it again when some are done"
-
-    def _no_trip_now(self, meter: str) -> str:
-        """Why a trip is not even waited for; empty: it is.
-
-        A flood of trips must cost nothing: the core has restores to send.
-        """
-        if latched := self._store.mass().latched:
-            return f"all cuts are latched: {latched}"
-        for underway in self._store.orders():
-            other = contract.Command.model_validate_json(underway.command, strict=True)
-            if isinstance(other.command, orders.RelayTrip) and other.command.meter == meter:
-                return f"the trip {other.id} of meter {meter} is under way already"
-        return ""
 
     def _close(self, given: Given, order: orders.RelayClose) -> Outcome:
         command, wall = given.command, given.wall
@@ -221,7 +204,7 @@ class SupplyOrders:
             order = command.command
             match order:
                 case orders.RelayTrip() if not underway.progress:
-                    self._begin_trip(command, order, now, wall)
+                    self._trips.go_on(command, order, now, wall)
                 case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
                     self._work.examine(meter, partial(self._errand, command), now)
                 case orders.ShedLoad():
@@ -238,7 +221,7 @@ class SupplyOrders:
         if isinstance(command.command, orders.ShedLoad):
             self._walk.recheck(kept, command, now)
         else:
-            self._work.examine(kept.relay.meter, partial(self._judge_trip, command), now)
+            self._trips.examine(command, kept.relay.meter, now)
 
     def came_to(self, kept: KeptRelay, wall: float) -> None:
         """A relay came to a state: whoever ordered it is answered; in the same transaction."""
@@ -250,8 +233,10 @@ class SupplyOrders:
             return
         data = {"meter": kept.relay.meter, "relay": state.value}
         if state is State.OPEN and kept.relay.wanted_open:
+            self._trips.ended(kept, wall, "confirmed")
             self._finish(command, "confirmed", wall, "", data)
         elif state in FAILED:
+            self._trips.ended(kept, wall, "failed")
             self._finish(command, "failed", wall, state.value, data)
         elif state in DONE and not kept.relay.wanted_open:
             self._finish(command, "confirmed", wall, "", data)
@@ -261,68 +246,6 @@ class SupplyOrders:
     ) -> None:
         self._store.end_order(command)
         self._answer(command, stage, wall, reason, data)
-
-    # --- a trip by order --------------------------------------------------------------------------
-
-    def _order(self, command: contract.Command) -> Order:
-        return Order(
-            purpose=Purpose.ORDER,
-            request=command.id,
-            requested_by=key_of(command),
-            valid_until=contract.unix_s(command.not_after),
-        )
-
-    def _begin_trip(
-        self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
-    ) -> None:
-        if wall > contract.unix_s(command.not_after):
-            self._work.act(now, partial(self._run_out, command, order, wall))
-            return
-        ready: list[bool] = []
-
-        def look() -> None:
-            moment = self._steps.of(order.account, wall)
-            if moment:
-                failed = preflight(self._steps.facts(moment, None, self._order(command))).failed
-                # It waits for the second person, as long as it is valid.
-                ready.append(all(one.code != "approval" for one in failed))
-
-        if self._work.act(now, look) and any(ready):
-            self._work.examine(order.meter, partial(self._judge_trip, command), now)
-
-    def _run_out(self, command: contract.Command, order: orders.RelayTrip, wall: float) -> None:
-        """Nobody agreed in time, or the line was too busy."""
-        reason, moment = "not_after has passed", self._steps.of(order.account, wall)
-        if moment:
-            facts = self._steps.facts(moment, None, self._order(command))
-            decision = preflight(facts)
-            self._judging.record(facts, decision, order.meter)
-            lacking = [one.text for one in decision.failed if one.code == "approval"]
-            reason = "; ".join((reason, *lacking))
-        self._finish(command.id, "expired", wall, reason, {"meter": order.meter})
-
-    def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
-        if self._store.order(command.id) is None:
-            return  # it has run out while the meter was looked at
-        sent: list[KeptRelay] = []
-
-        def judge() -> None:
-            order = command.command
-            assert isinstance(order, orders.RelayTrip)  # noqa: S101 - chosen by tick
-            judged = self._judging.order(order.account, found, wall, self._order(command))
-            if isinstance(judged, KeptRelay):
-                sent.append(judged)
-                self._begin(command, sent=wall)
-                self._answer(command.id, "sent", wall, "", None)
-                return
-            if self._relays.get(order.meter).relay.state is State.TRIP_WANTED:
-                self._relays.signal(order.meter, Signal.WANT_CLOSED, wall)
-            stage = "confirmed" if judged.allowed else "failed"
-            data = {"dry_run": judged.dry, "failed": [one.code for one in judged.failed]}
-            self._finish(command.id, stage, wall, said(judged), data)
-
-        if self._work.act(now, judge) and sent:
-            self._work.send_trip(sent[0], found, now, wall)
 
     # --- protected supply, and a close that should not be needed ----------------------------------
 

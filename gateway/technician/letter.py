@@ -168,7 +168,7 @@ def tell(desk: Desk, answer: Answer, *, as_json: bool) -> int:
         click.echo(f"{last.stage}: {last.reason}" if last.reason else last.stage)
         for name, value in json.loads(last.data).items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"  {name}: {text}")
+            click.echo(f"  {name}: {text or 'nothing'}")
     if hint := last and _hint(desk, last.reason):
         click.echo(hint, err=True)
     if last is None:
