@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.disconnection.case import SENT, Case, State
+from gateway.disconnection.case import SENT, Cancel, Case, State
 from gateway.disconnection.friendly import Calendar, Hours
 from gateway.disconnection.preflight import CHECKS as TABLE
 from gateway.disconnection.regimes import Regimes
 from gateway.disconnection.relay_table import State as RelayState
-from gateway.disconnection.why import Setting, missing_e4, why
-from gateway.disconnection.why_words import CHECKS, SENTENCES, STATES
+from gateway.disconnection.why import Setting, ended, missing_e4, why
+from gateway.disconnection.why_words import CHECKS, ENDED, SENTENCES, STATES
 from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from tests.accounts import POLICY, YUAN
 from tests.switching import DAY, FACTS, HOUR, NOW, but
@@ -142,7 +142,9 @@ def test_before_it_is_due() -> None:
     contract = replace(CASE, state=State.WARNED)
     statutory = replace(contract, regime=Regime.STATUTORY, owed_since=NOW)
 
-    assert "when the balance has fallen to -5.00 yuan" in told(contract)
+    low = "\n".join(why(contract, but("money", balance_e4=YUAN), SETTING, "en"))
+    assert "when the balance has fallen to -5.00 yuan" in low
+    assert "follows only" not in told(contract), "it has fallen already"
     assert "30 days overdue (2026-11-08 12:00)" in told(statutory)
 
 
@@ -156,6 +158,13 @@ def test_every_check_and_state_has_its_words_in_both_languages() -> None:
     assert CHECKS.keys() == {check.code for check in TABLE}
     assert STATES["zh"].keys() == STATES["en"].keys() == set(State)
     assert SENTENCES["zh"].keys() == SENTENCES["en"].keys()
+    assert ENDED.keys() == set(Cancel)
+
+
+def test_why_it_ended_is_said_in_the_customers_language() -> None:
+    paid = replace(CASE, ended=Cancel.PAID.value)
+    assert [ended(paid, one) for one in ("zh", "en", "fr")] == ["已缴费", "paid", "已缴费"]
+    assert ended(CASE, "en") == ""
 
 
 @given(st.sampled_from(State), st.sampled_from(["zh", "en"]), st.integers(-(10**9), 10**9))

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from gateway.disconnection.case import BEFORE_SENT, SENT, Case, State
+from gateway.disconnection.case import BEFORE_SENT, SENT, Cancel, Case, State
 from gateway.disconnection.facts import DAY_S, HOUR_S, Facts
 from gateway.disconnection.friendly import Calendar, next_free
 from gateway.disconnection.preflight import preflight
 from gateway.disconnection.regimes import Regimes, Rules
 from gateway.disconnection.relay_table import RESTORING
 from gateway.disconnection.relay_table import State as RelayState
-from gateway.disconnection.why_words import CHECKS, SENTENCES, STATES
+from gateway.disconnection.why_words import CHECKS, ENDED, SENTENCES, STATES
 from gateway.prepayment.account import Policy, Regime
 from gateway.prepayment.money import FEN_E4, Rounding, divide, round_to, yuan
 
@@ -60,13 +60,22 @@ def why(case: Case, facts: Facts, setting: Setting, language: str = "zh") -> lis
     alert_e4 = setting.policy.alert_1_e4
     if not never and case.state is State.WATCH and facts.money.balance_e4 > alert_e4:
         lines.append(say["watch"].format(alert=yuan(alert_e4)))
-    if rules and case.state is State.WARNED:
+    beyond = facts.money.balance_e4 <= facts.money.beyond_e4
+    if rules and case.state is State.WARNED and not (beyond and not rules.overdue_s):
         lines.append(_not_yet(case, rules, limit, setting.zone, language))
     if rules and case.state in _WAITING:
         lines += _earliest(case, facts, rules, setting, language)
     if rules and case.state in (State.DUE, *_WAITING):
         lines.append(_against(facts, language))
     return [*lines, *_helps(case, facts, setting.policy, say)]
+
+
+def ended(case: Case, language: str) -> str:
+    """Why its last round ended, in words; empty: it goes on, or never began."""
+    if case.ended not in tuple(ENDED):
+        return case.ended
+    column = _LANGUAGES.index(language[:2]) if language[:2] in _LANGUAGES else 0
+    return ENDED[Cancel(case.ended)][column]
 
 
 def missing_e4(case: Case, facts: Facts, policy: Policy) -> int:

@@ -5,7 +5,7 @@ Which sentence is said when stands in why.py.
 
 from collections.abc import Mapping
 
-from gateway.disconnection.case import State
+from gateway.disconnection.case import Cancel, State
 
 STATES: Mapping[str, Mapping[State, str]] = {
     "zh": {
@@ -110,6 +110,19 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "dry": "This is a dry run: nothing is really cut.",
     },
 }
+
+ENDED: Mapping[Cancel, tuple[str, str]] = {
+    Cancel.PAID: ("已缴费", "paid"),
+    Cancel.PROTECTED: ("账户受保护", "the account is protected"),
+    Cancel.DISPUTE: ("电费有异议", "a charge is disputed"),
+    Cancel.MODE: ("用电方式或规则变更", "its mode or its rules were changed"),
+    Cancel.SWAP: ("换表", "the meter was replaced"),
+    Cancel.CORRECTION: ("电费或限额更正", "charges or limit were corrected"),
+    Cancel.CLOSED: ("销户", "the account was closed"),
+    Cancel.ORDERED: ("按命令撤销", "it was ordered"),
+    Cancel.WRONG_CUT: ("停电有误", "the cut was wrong"),
+}
+"""Why a disconnection ended, in Chinese and English."""
 
 CHECKS: Mapping[str, tuple[str, str]] = {
     "address": ("表地址无效", "the meter's address is not valid"),

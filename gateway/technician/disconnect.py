@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from gateway.disconnection.friendly import protected
 from gateway.disconnection.votes import Action, Step, Vote
+from gateway.disconnection.why import ended
 from gateway.disconnection.why import why as explain
 from gateway.north.contract import instant
 from gateway.prepayment.account import Account
@@ -149,7 +150,7 @@ def _papers(window: Window, account: Account, outlook: Outlook) -> Iterator[str]
     """What stands for and against it in the gateway's papers."""
     file, zone, case = window.file, window.zone, outlook.case
     since = f" since {moment(case.since, zone)}" if case.since else ""
-    yield f"case: {case.state}{since}" + (f", ended: {case.ended}" if case.ended else "")
+    yield f"case: {case.state}{since}" + (f", ended: {ended(case, 'en')}" if case.ended else "")
     if kept := SwitchingReader(file).relay(case.meter):
         yield _relay(kept, zone)
     veto = outlook.facts.account.no_cut if outlook.facts.account else None
