@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.config_prepayment import Prepayment, read_prepayment
 from gateway.config_reader import ConfigError, Reader
-from gateway.config_switching import Switching, read_switching
+from gateway.config_switching import Switching, check_switching, read_switching
 from gateway.config_tables import (
     BAUD_RATES,
     CollectionTable,
@@ -140,6 +140,8 @@ def load(path: Path) -> Config:
     profiles = reader.profiles(data, tables)
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
+    if switching:
+        check_switching(reader, switching, tables)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes
