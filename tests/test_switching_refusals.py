@@ -17,6 +17,8 @@ from gateway.events import Arrived, LinkUp
 from gateway.north.contract import instant
 from gateway.north.signatures import Signer
 from gateway.orders import REFUSALS_PER_MINUTE
+from gateway.store.letterbox import Letter
+from protocols.relay import Action
 from tests.keyring import sealed
 from tests.switch_world import DAY, HOUR, KEYS, SwitchWorld
 
@@ -250,7 +252,7 @@ def test_r11_who_asks_cannot_agree_nor_a_revoked_approval_count(make: Make) -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"class": "life_support"}, "an account of the class life_support"),
+        ({"class": "life_support"}, "an account of the class life_support is never cut"),
         ({"no_cut": {"reason": "oxygen"}}, "protected until removed: oxygen"),
         ({"dispute": True}, "a charge is disputed"),
     ],
@@ -305,6 +307,41 @@ def test_r25_who_resumes_hears_what_else_stops(make: Make) -> None:
     id_ = world.order("resume", reason="over")
     world.run(5)
     assert "stop is there: remove it" in world.result(id_)["data"]["stopped"]
+
+
+def at_the_box(world: SwitchWorld, id_: str, **body: Any) -> None:
+    """Somebody puts a letter into the letterbox, without a key."""
+    what = json.dumps(tree(world, for_s=600) | {"id": id_, "command": body}).encode()
+    letter = Letter(id=id_, who="alice", what=what, posted=world.clock.now())
+    now, wall = world.clock.monotonic(), world.clock.now()
+    world.core._orders.letter(letter, now, wall, trusted=True, live=True)
+
+
+def test_all_relays_are_closed_at_the_box_only_also_those_that_were_believed_closed(
+    make: Make,
+) -> None:
+    """Somebody opened them while we did not look; one meter is out of reach."""
+    world = make(count=4)
+    world.to_cut()
+    world.meter("M3").meter.silent = True
+    for asset in ("M1", "M2"):
+        relay = world.meter(asset).relay
+        assert relay is not None
+        relay.advance(world.clock.true())
+        relay.command(Action.TRIP)
+    afar = world.order("relay.close", all=True, reason="let there be light")
+    world.run(5)
+    assert "at the box only" in world.result(afar)["reason"]
+    assert all(world.relay_state(one) is None for one in ("M1", "M2"))
+
+    at_the_box(world, "all", name="relay.close", all=True, reason="all are cut")
+    world.run(900)
+    assert world.stages("all") == ["accepted", "confirmed"]
+    data = world.result("all")["data"]
+    assert (sorted(data["meters"]), data["not_reached"]) == (["M0", "M1", "M2"], ["M3"])
+    for asset in ("M0", "M1", "M2"):
+        assert world.relay_state(asset) in (At.ALLOWED, At.CLOSED)
+        assert world.told(asset)[-1] == "allow_close"
 
 
 # --- again, much later, and very many -------------------------------------------------------------

@@ -155,7 +155,7 @@ def _flags(facts: Facts) -> Iterator[str]:
     if veto and (veto.until is None or veto.until >= facts.today):
         yield f"protected until {veto.until or 'removed'}: {veto.reason}"
     if account.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT):
-        yield f"an account of the class {account.class_}"
+        yield f"an account of the class {account.class_} is never cut"
 
 
 def _unprotected(facts: Facts) -> Iterator[str]:

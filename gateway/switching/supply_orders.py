@@ -151,18 +151,28 @@ class SupplyOrders:
     def _close(self, given: Given, order: orders.RelayClose) -> Outcome:
         command, wall = given.command, given.wall
         if order.meter is None:
-            meters = [
-                kept.relay.meter
-                for kept in self._store.relays_not_closed()
-                if self._want_closed(kept.relay.meter, "", wall)
-            ]
-            return Outcome("confirmed", "each is tried until it has supply", {"meters": meters})
+            return self._close_all(given)
         if order.meter not in self._relays.meters:
             return _no_relay(order.meter)
         if not self._want_closed(order.meter, command.id, wall):
             # It should be closed already; whether it is, a look tells.
             self._begin(command)
         return Outcome("accepted")
+
+    def _close_all(self, given: Given) -> Outcome:
+        """Want every relay closed; those that we believe closed are looked at first."""
+        if not given.at_box:
+            return Outcome("refused", "all relays are closed at the box only: somebody looks there")
+        if reason := self._too_many():
+            return Outcome("refused", reason)
+        wanted = [
+            kept.relay.meter
+            for kept in self._store.relays_not_closed()
+            if self._want_closed(kept.relay.meter, "", given.wall)
+        ]
+        left = sorted(self._relays.meters.keys() - set(wanted))
+        self._begin(given.command, left=left, wanted=wanted)
+        return Outcome("accepted", "each is tried until it has supply", {"meters": wanted})
 
     def _want_closed(self, meter: str, command: str, wall: float) -> bool:
         """Want a relay closed, whoever opened it.  False where it is already, by what we know."""
@@ -207,6 +217,8 @@ class SupplyOrders:
                     self._trips.go_on(command, order, now, wall)
                 case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
                     self._work.examine(meter, partial(self._errand, command), now)
+                case orders.RelayClose():
+                    self._look_at_all(underway, command, now, wall)
                 case orders.ShedLoad():
                     self._walk.go_on(underway, command, order, now, wall)
 
@@ -281,6 +293,38 @@ class SupplyOrders:
             action = Action.PROTECT_ON if order.on else Action.PROTECT_OFF
             self._work.send(order.meter, action, found, _came, now, wall)
 
+    def _look_at_all(
+        self, underway: Underway, command: contract.Command, now: float, wall: float
+    ) -> None:
+        """A closing of all: look at those that are left, until its time is over."""
+        left, wanted = _names(underway, "left"), _names(underway, "wanted")
+        if left and wall <= contract.unix_s(command.not_after):
+            for meter in left:
+                self._work.examine(meter, partial(self._one_of_all, command, meter), now)
+            return
+        data = {"meters": wanted, "not_reached": left}
+        said = "each of the meters is tried until it has supply"
+        if left:
+            said += "; those that were not reached were believed closed"
+        self._work.act(now, partial(self._finish, command.id, "confirmed", wall, said, data))
+
+    def _one_of_all(
+        self, command: contract.Command, meter: str, found: Look, now: float, wall: float
+    ) -> None:
+        underway = self._store.order(command.id)
+        if underway is None or found.status_at is None:
+            return
+        left, wanted = _names(underway, "left"), _names(underway, "wanted")
+
+        def note() -> None:
+            if found.status.open is not False:
+                self._relays.signal(meter, seen(found), wall)
+                if self._want_closed(meter, "", wall):
+                    wanted.append(meter)
+            self._begin(command, left=[one for one in left if one != meter], wanted=wanted)
+
+        self._work.act(now, note)
+
     def _close_after_all(
         self, command: contract.Command, order: orders.RelayClose, found: Look, wall: float
     ) -> None:
@@ -315,6 +359,11 @@ def _obeyed(order: orders.RelayProtect | orders.RelayClose, found: Look) -> bool
     if isinstance(order, orders.RelayProtect):
         return found.status.protected is order.on
     return found.status.open is False or found.status.commanded_open is False
+
+
+def _names(underway: Underway, key: str) -> list[str]:
+    found: Any = underway.progress.get(key, ())
+    return list(found)
 
 
 def _no_relay(meter: str) -> Outcome:

@@ -213,7 +213,10 @@ def _silence(desk: Desk, answer: Answer) -> str:
     again = f"the answer will be there with: taiqu account answer {answer.id}"
     minutes = VALID_S / 60
     if desk.running():
-        return f"no answer yet: the gateway is busy or its disk is full; {again}"
+        return (
+            "no answer yet: the gateway is busy, its disk is full, or it has just stopped"
+            f" (systemctl status taiqu); {again}"
+        )
     return (
         f"the gateway is not running, so nothing was done: look at journalctl -u taiqu; should it"
         f" start within {minutes:.0f} minutes it carries the order out; {again}"
