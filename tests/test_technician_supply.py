@@ -1,6 +1,7 @@
 """``taiqu relay``, ``disconnect``, ``stop`` and ``resume``: what is ordered, and what is shown."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,17 @@ from gateway.disconnection.votes import Vote
 from gateway.keys import write_private
 from gateway.north.approvals import vote_of
 from gateway.north.commands import Judge, Valid
-from gateway.north.signatures import Signer
+from gateway.north.signatures import Signer, Why
 from gateway.prepayment.account import Class, Regime
 from gateway.store.accounts import Accounts
 from gateway.store.approvals import Approvals
+from gateway.store.commands import Result as Stage
 from gateway.store.database import Database, open_store
 from gateway.store.letterbox import Letterbox
 from gateway.store.precautions import Precautions, Served, Stop
 from gateway.store.switching import KeptCase, KeptRelay, Switching
 from gateway.technician.cli import main
+from gateway.technician.letter import Answer, desk, tell
 from tests.accounts import account
 from tests.rooms import write_config
 from tests.switching import NOW
@@ -180,6 +183,41 @@ def test_what_cannot_be_ordered_is_said_at_once(path: Path, arguments: str, said
     box = Letterbox(load(path).store_directory / "letterbox")
     assert box.waiting() == []
     box.close()
+
+
+def test_who_cannot_stop_by_order_is_told_how_else(path: Path) -> None:
+    file = load(path).store_directory / "stop"
+    silent = taiqu("stop", "--reason", "x", "--config", path, "--wait", 0)
+    assert f"sudo touch {file}" in silent.output
+    shutil.rmtree(load(path).store_directory / "letterbox")
+    none = taiqu("stop", "--reason", "x", "--config", path, "--wait", 0)
+    assert none.exit_code == 1
+    assert "no letterbox there" in none.output
+    assert f"sudo touch {file}" in none.output
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        (f"{Why.UNSIGNED}: x", "--key FILE"),
+        (f"{Why.UNKNOWN}: x", "taiqu key show FILE prints"),
+        (f"{Why.WRONG}: x", "another key of this name"),
+        (f"{Why.OUT_OF_ROLE}: x", "somebody else has to sign"),
+        (f"{Why.REVOKED}: x", "take another key"),
+        (f"{Why.LATE}: x", "not_after"),
+        ("nobody knows ...: the gateway's clock is not trusted", "timedatectl"),
+        ("no account 9 here", ""),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    path: Path, capsys: pytest.CaptureFixture[str], reason: str, hint: str
+) -> None:
+    result = Stage(stage="refused", reason=reason, data="{}", at=0.0, final=True)
+    assert tell(desk(load(path)), Answer("c-1", (result,)), as_json=False) == 1
+    said = capsys.readouterr()
+    assert said.out == f"refused: {reason}\n"
+    assert hint in said.err
+    assert bool(said.err) is bool(hint)
 
 
 # --- looking --------------------------------------------------------------------------------------
