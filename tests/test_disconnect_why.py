@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from gateway import livestate
 from gateway.disconnection.case import State
 from gateway.disconnection.relay_table import State as At
+from gateway.north.contract import instant
 from gateway.technician.cli import main
 from tests.switch_world import HOUR, NIGHT, SwitchWorld
 
@@ -95,6 +96,22 @@ def test_what_a_refused_preflight_found(make: Make, why: Callable[..., str]) -> 
     said = why(world)
     assert "nothing is cut now: the meter's supply is protected" in said
     assert "for arrears: not cut: the meter's supply is protected (保电)" in said
+
+
+def test_an_approval_that_has_run_out_is_named(make: Make, why: Callable[..., str]) -> None:
+    world = make()
+    world.helpful = False
+    world.run(180)
+    world.open()
+    world.order("calendar.put", windows=NIGHT)
+    until = instant(world.clock.now() + HOUR)
+    id_ = world.order("delegate", policies=["home"], debt_max="50.00", expires=until)
+    world.run(10)
+    assert "it does not count" not in why(world)
+    world.run(1.5 * HOUR)
+    said = why(world)
+    assert "no valid approval" in said
+    assert f"it does not count: delegation {id_} is over" in said
 
 
 def test_the_stop_the_night_and_the_latch(make: Make, why: Callable[..., str]) -> None:

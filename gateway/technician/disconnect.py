@@ -16,6 +16,7 @@ from gateway.disconnection.friendly import protected
 from gateway.disconnection.votes import Action, Step, Vote
 from gateway.disconnection.why import ended
 from gateway.disconnection.why import why as explain
+from gateway.north.approvals import DAY_S, void
 from gateway.north.contract import instant
 from gateway.prepayment.account import Account
 from gateway.prepayment.money import yuan
@@ -33,6 +34,8 @@ from gateway.technician.relay import moment, reason_option
 from gateway.technician.stored import reading
 
 ACTIONS = click.Choice([one.value for one in (Action.DISCONNECT, Action.TRIP, Action.SHED)])
+RUN_OUT_S = 30 * DAY_S
+"""Approvals that ran out are shown so long: somebody wonders why nothing happens."""
 hours_option = click.option(
     "--hours", type=click.IntRange(1, 168), help="Valid for so long from now on; default: 24."
 )
@@ -160,10 +163,11 @@ def _papers(window: Window, account: Account, outlook: Outlook) -> Iterator[str]
         said = "; ".join(text for _, _, text in decided.failed)
         verdict = "allowed" if decided.allowed else f"not cut: {said}"
         yield f"judged {moment(decided.at, zone)} for {decided.purpose}: {verdict}"
-    for vote in ApprovalReader(file).standing(window.now, account.number):
+    for vote in ApprovalReader(file).standing(window.now - RUN_OUT_S, account.number):
         named = account.number in (vote.account, *vote.accounts)
         if named or account.policy in vote.policies:
-            yield _vote(vote, zone)
+            problem = void(vote, window.moment())
+            yield _vote(vote, zone) + (f"; it does not count: {problem}" if problem else "")
     for one in PrecautionReader(file).served(account.number, case.round):
         yield f"{one.what} {one.round} served {moment(one.served, zone)} by {one.channel}"
     if reason := protected(window.now, outlook.setting.calendar):

@@ -62,6 +62,10 @@ class Window:
     state: livestate.State | None
     """None: the gateway does not run, or we may not see it."""
 
+    def moment(self) -> Moment:
+        """Now, and whose signatures count."""
+        return Moment(self.now, self._trusted(), self.config.keys)
+
     def stopped(self) -> str:
         """Who or what stops all cuts; empty: nobody does."""
         stops = PrecautionReader(self.file).stops()
@@ -115,7 +119,6 @@ class Window:
             policy=account.policy,
             requested_by=case.requested_by,
         )
-        moment = Moment(self.now, self._trusted(), self.config.keys)
         return Facts(
             at=self.now,
             account=Standing.of(account),
@@ -131,7 +134,9 @@ class Window:
             due=due_of(
                 case,
                 settings.regimes,
-                approved=approvals(votes.standing(self.now, account.number), subject, moment),
+                approved=approvals(
+                    votes.standing(self.now, account.number), subject, self.moment()
+                ),
                 unprotected_at=votes.unprotected_at(account.number),
             ),
             meter=self._at_meter(case.meter, account.number),
