@@ -155,6 +155,10 @@ def load(path: Path) -> Config:
     reader.check_lines(lines, tables, profiles)
     reader.check_meters(lines, tables, profiles)
     reader.check_breakers(tables, profiles)
+    if switching:
+        from gateway.config_switching import check_switching  # noqa: PLC0415 - loaded by now
+
+        check_switching(reader, switching, tables)
     if reader.problems or not (gateway and store and collection and mqtt):
         raise ConfigError(reader.problems)
     minutes = collection.grid_minutes

@@ -7,20 +7,20 @@ Everything has the default of a careful operator.  No message raises a limit tha
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
 
 from gateway.config_reader import Reader
-from gateway.config_tables import FileName, Table
+from gateway.config_tables import FileName, MeterTable, Table
 from gateway.disconnection.facts import DAY_S, HOUR_S, Margins
 from gateway.disconnection.mass_limits import Limits
 from gateway.disconnection.regimes import CONTRACT_PREPAY, STATUTORY, Regimes, Rules
 from gateway.disconnection.relay import Times
+from gateway.explain import did_you_mean
 from gateway.prepayment.account import Class, Regime
 from gateway.switching.stop_switch import Pin
 from protocols.model import Profile
@@ -29,6 +29,10 @@ from protocols.relay import ControlRelay
 MINUTE_S = 60
 _HEX_4 = "^[0-9A-Fa-f]{8}$"
 _OTHERS = 0o077
+_DIGITS = 12
+"""Of a DL/T 645 address, which is the meter's number as well."""
+_KEY_SERVICE = ("98", "99")
+"""Levels of passwords that are good only encrypted by the utility's security module."""
 
 
 class SwitchingTable(Table):
@@ -162,10 +166,39 @@ def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
             breach_s=table.breach_minutes * MINUTE_S,
         ),
         regimes=_regimes(table),
-        stop_pin=Pin(Path(table.stop_line), table.stop_level) if table.stop_line else None,
+        stop_pin=_pin(reader, table),
         area_meter=table.area_meter,
         transformer_a=table.transformer_a,
     )
+
+
+def _pin(reader: Reader, table: SwitchingTable) -> Pin | None:
+    if not table.stop_line:
+        return None
+    return Pin(reader.path.parent / table.stop_line, table.stop_level)
+
+
+def check_switching(
+    reader: Reader, switching: Switching, meters: Sequence[tuple[int, MeterTable]]
+) -> None:
+    """Note what of switching does not fit to the meters."""
+    assets = tuple(meter.asset for _, meter in meters)
+    area = switching.area_meter
+    if area and area not in assets:
+        hint = did_you_mean(area, assets)
+        reader.say("switching.area_meter", f"found {area!r}: no meter with this asset; {hint}")
+    if switching.transformer_a and not area:
+        reader.say("switching.area_meter", "missing; write the meter that shows the load")
+    if area and not switching.transformer_a:
+        reader.say("switching.transformer_a", "missing; write the transformer's rated current in A")
+    numbers = {meter.address: meter.asset for _, meter in meters if len(meter.address) == _DIGITS}
+    for n, meter in meters:
+        other = numbers.setdefault(meter.number, meter.asset) if meter.number else meter.asset
+        if other != meter.asset:
+            reader.say(
+                f"meter[{n}].number",
+                f"found {meter.number!r}: that is meter {other}; each has a number of its own",
+            )
 
 
 def _regimes(table: SwitchingTable) -> Regimes:
@@ -212,5 +245,11 @@ def _passwords(reader: Reader, file: str) -> Mapping[str, bytes]:
             # Never the password itself: the message may end up in a log.
             reader.say(where, f"{path}: {profile}: write PA P0 P1 P2 as eight hex digits in quotes")
             continue
+        if password[:2] in _KEY_SERVICE:
+            reader.say(
+                where,
+                f"{path}: {profile}: level {password[:2]} needs the utility's key service, which is"
+                ' not supported; write a password of level 02, like "02......"',
+            )
         passwords[profile] = bytes.fromhex(password)
     return MappingProxyType(passwords)

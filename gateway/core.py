@@ -265,6 +265,7 @@ class Core:
         self._recorder.shed()
         if self._key_watch:
             self._key_watch.look()
+        self._orders.keep_house()
         # Once a day; by a wrong clock a command of today would look old.
         if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
             self._forget_at = now + DAY_S

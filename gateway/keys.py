@@ -112,6 +112,11 @@ def read_private(path: Path) -> Signer:
     try:
         mode = path.stat().st_mode
         content = path.read_text(encoding="ascii")
+    except FileNotFoundError as error:
+        raise KeyFileError(
+            f"{path}: there is no such file; give the path of your key (on a stick: is it mounted?)"
+            " or make one with: taiqu key new"
+        ) from error
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

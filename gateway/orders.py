@@ -37,7 +37,7 @@ READ_WITHIN_S = 60.0
 """A read that somebody waits for is no use later."""
 READS_MAX = 32
 REFUSALS_PER_MINUTE = 20
-"""More are neither answered nor reported."""
+"""More are neither answered nor reported one by one: they are counted."""
 REASON_MAX = 500
 LETTERBOX = "letterbox"
 """The issuer of letters that are refused: what they say of themselves is not believed."""
@@ -110,6 +110,8 @@ class Orders:
         """By job: the command that waits for it, and the points it asked for."""
         self._refusals = 0
         self._minute = 0
+        self._untold = 0
+        """Refusals that nobody was told of."""
         self.cashier: Cashier | None = None
         """Given by the core where prepayment is configured."""
         self.switcher: Switcher | None = None
@@ -339,10 +341,19 @@ class Orders:
             self._minute, self._refusals = minute, 0
         self._refusals += 1
         if self._refusals > REFUSALS_PER_MINUTE:
+            self._untold += 1
             return False
         log.warning("message refused", reason=reason, command=id_)
-        self._recorder.event(code, detail=reason)
+        self._recorder.event(code, detail=f"{id_}: {reason}" if id_ else reason)
         return True
+
+    def keep_house(self) -> None:
+        """Tell how many refusals were not told one by one.  Once a minute."""
+        if self._untold:
+            told = f"{self._untold} more, not told one by one: {REFUSALS_PER_MINUTE} a minute are"
+            log.warning("messages refused", count=self._untold)
+            self._recorder.event("command_refused", detail=told)
+            self._untold = 0
 
     def _later(
         self,

@@ -170,7 +170,7 @@ def test_what_was_given_can_be_taken_back_once(rig: Rig) -> None:
     assert rig.order(DEPUTY, revoke).stage == "confirmed"
     assert rig.counted() == []
     assert rig.order(DEPUTY, revoke).reason == "approval: v-1 is over: revoked: wrong house"
-    assert "v-2 gave none" in rig.order(DEPUTY, revoke | {"approval": "v-2"}).reason
+    assert "or delegation v-2 here" in rig.order(DEPUTY, revoke | {"approval": "v-2"}).reason
 
 
 def test_cancelled_is_cancelled_for_requests_and_approvals_not_for_delegations(rig: Rig) -> None:

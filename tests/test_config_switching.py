@@ -4,10 +4,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from gateway.config import Config, ConfigError, load
 from gateway.config_switching import SwitchingTable
 from gateway.prepayment.account import Class, Regime
+from gateway.technician.cli import main
 from protocols.relay import ControlRelay
 from tests.rooms import write_config
 
@@ -65,6 +67,9 @@ def test_longer_notices(tmp_path: Path) -> None:
         ("late_minutes = 40", "switching.alarm_minutes"),
         ("cuts = 1", "switching.cuts"),
         ('passwords = "no.toml"', "switching.passwords"),
+        ('area_meter = "T1"\ntransformer_a = 400', "switching.area_meter: found 'T1'"),
+        ("transformer_a = 400", "switching.area_meter: missing"),
+        ('area_meter = "A1"', "switching.transformer_a: missing"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, table: str, problem: str) -> None:
@@ -95,6 +100,19 @@ def test_passwords_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     [told] = problems(tmp_path, 'passwords = "passwords.toml"')
     assert "eight hex digits" in told
     assert "secret" not in told
+    file.write_text('dlt645-2007-single-phase = "98123456"\n')
+    [told] = problems(tmp_path, 'passwords = "passwords.toml"')
+    assert "needs the utility's key service" in told
+
+
+def test_two_meters_do_not_share_a_number(tmp_path: Path) -> None:
+    path = write_config(tmp_path, more=MONEY + "[switching]\n")
+    text = path.read_text()
+    path.write_text(text.replace('asset = "X1"', 'asset = "X1"\nnumber = "000000000009"'))
+    address = load(path).meters[0].address
+    path.write_text(text.replace('asset = "X1"', f'asset = "X1"\nnumber = "{address}"'))
+    with pytest.raises(ConfigError, match="that is meter A1; each has a number of its own"):
+        load(path)
 
 
 def test_the_annotated_file_names_every_key_with_its_default() -> None:
@@ -106,3 +124,21 @@ def test_the_annotated_file_names_every_key_with_its_default() -> None:
     shown_otherwise = {"passwords", "area_meter", "stop_line"}
     for name, info in SwitchingTable.model_fields.items():
         assert name in shown_otherwise or keys[name] == info.default
+
+
+def checked(path: Path) -> str:
+    return CliRunner().invoke(main, ["check", "--config", str(path)]).output
+
+
+def test_check_says_what_may_be_switched_and_what_is_hardly_meant(tmp_path: Path) -> None:
+    file = tmp_path / "passwords.toml"
+    file.write_text('dlt645-2007-singlephase = "02123456"\n')
+    file.chmod(0o600)
+    table = 'passwords = "passwords.toml"\nstop_line = "nowhere"\ndry_run = true\n'
+    said = checked(write_config(tmp_path, more=f"{MONEY}[switching]\n{table}"))
+    assert "switching, a dry run: 1 of 2 meters have a relay; at most 3 cuts in 10 min" in said
+    assert "without [keys] nobody may order" in said
+    assert "did you mean 'dlt645-2007-single-phase'?" in said
+    assert "nowhere is not there" in said
+    assert "good" in said
+    assert "switching" not in checked(write_config(tmp_path))

@@ -86,6 +86,61 @@ def test_a_command_is_made_as_the_vectors_have_it(
 
 
 @pytest.mark.parametrize(
+    ("action", "password", "operator", "clock", "vector"),
+    [
+        (
+            Action.TRIP,
+            "02370602",
+            "01000000",
+            datetime(2099, 12, 29, 23, 55),  # noqa: DTZ001
+            "68 61 10 01 30 12 15 68 1C 10 35 6A 39 35 34 33 33 33 4D 33 33 33 33 63 45 CC 2C 16",
+        ),
+        (
+            Action.TRIP,
+            "02000000",
+            "31313131",
+            datetime(2099, 1, 1, 0, 56, 1),  # noqa: DTZ001
+            "68 04 00 28 10 19 20 68 1C 10 35 33 33 33 64 64 64 64 4D 33 34 34 34 34 34 CC 1F 16",
+        ),
+        (
+            Action.CLOSE,
+            "02000000",
+            "31313131",
+            datetime(2099, 1, 1, 0, 56, 1),  # noqa: DTZ001
+            "68 34 00 00 00 19 20 68 1C 10 35 33 33 33 64 64 64 64 4F 33 34 34 34 34 34 CC 19 16",
+        ),
+    ],
+)
+def test_a_command_is_made_as_others_have_sent_it(
+    action: Action, password: str, operator: str, clock: datetime, vector: str
+) -> None:
+    """Frames from real lines; their deadlines lie five minutes after such a clock."""
+    address = bytes.fromhex(vector)[6:0:-1].hex()
+    authority = Authority(bytes.fromhex(password), bytes.fromhex(operator))
+    model = replace(ORDINARY, authority=authority)
+    assert hexed(switch(address, action, model, clock, valid_s=300)) == vector
+
+
+def test_actions_are_numbered_as_the_extension_has_them() -> None:
+    """Those of which no frame was captured, too: 1EH, 2BH, 3BH."""
+    numbers = "1A 1B 1C 1D 1E 2A 2B 3A 3B"
+    assert bytes(
+        CODES[action]
+        for action in (
+            Action.TRIP,
+            Action.ALLOW_CLOSE,
+            Action.CLOSE,
+            Action.TRIP_THEN_CLOSE,
+            Action.TRIP_THEN_ALLOW,
+            Action.ALARM_ON,
+            Action.ALARM_OFF,
+            Action.PROTECT_ON,
+            Action.PROTECT_OFF,
+        )
+    ) == bytes.fromhex(numbers)
+
+
+@pytest.mark.parametrize(
     ("address", "operator", "expiry", "vector"),
     [
         (

@@ -179,7 +179,7 @@ def test_a_bad_private_key_says_what_to_do(
 
 
 def test_a_private_key_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="cannot be read: No such file"):
+    with pytest.raises(KeyFileError, match="there is no such file; give the path"):
         read_private(tmp_path / "a.key")
     with pytest.raises(KeyFileError, match="cannot be written: No such file"):
         write_private(tmp_path / "no" / "a.key", MONEY)

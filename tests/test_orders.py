@@ -232,10 +232,12 @@ def test_a_flood_of_rubbish_wears_no_flash_and_is_reported_only_so_often(gateway
 
     assert gateway.codes().count("command_refused") == REFUSALS_PER_MINUTE
     assert len(gateway.link.acknowledged) == 501
-    gateway.run(60)
+    gateway.run(70)
+    last = gateway.events()[-1]
+    assert last["detail"].startswith(f"{501 - REFUSALS_PER_MINUTE} more, not told one by one")
     gateway.tell("commands", b"more")
-    gateway.run(10)
-    assert gateway.codes().count("command_refused") == REFUSALS_PER_MINUTE + 1
+    gateway.run(120)
+    assert gateway.codes().count("command_refused") == REFUSALS_PER_MINUTE + 2
 
 
 def test_a_refused_command_with_an_id_gets_an_answer(gateway: Gateway) -> None:
@@ -245,6 +247,7 @@ def test_a_refused_command_with_an_id_gets_an_answer(gateway: Gateway) -> None:
     ((stage, reason),) = gateway.results("r1")
     assert stage == "refused"
     assert reason.startswith("surprise: ")
+    assert gateway.events()[-1]["detail"] == f"r1: {reason}"
 
 
 # --- resend and acknowledgements ----------------------------------------------------------------

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.disconnection.relay_table import State as At
-from gateway.technician import supply
+from gateway.technician.supply_figures import summary
 from tests.switch_world import DAY, HOUR, SwitchWorld
 
 
@@ -43,7 +43,7 @@ def test_r43_times_and_counts_come_from_the_record_and_survive_a_restart(tmp_pat
     assert second["restore"]["count"] == 1
     assert 0 < second["restore"]["p99_s"] <= second["late_after_s"]
 
-    text = supply.summary(world.database, world.clock.now(), 900)
+    text = summary(world.database, world.clock.now(), 900)
     assert "last 30 days: 1 trips, 1 cuts proven, 0 wrong; 1 restores, 0 later than 15 min" in text
     assert "zero to cut: p50 " in text
 

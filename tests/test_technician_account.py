@@ -112,7 +112,9 @@ def test_a_wrong_order_is_refused_before_it_is_posted(site: Site, tmp_path: Path
         desk(site).order(OPEN | {"tariffs": one_bad_row}, None)
     with pytest.raises(click.ClickException, match=r"account: found '1 1'; possible is \^\["):
         desk(site).order(OPEN | {"account": "1 1"}, None)
-    with pytest.raises(click.ClickException, match="cannot be read: No such file"):
+    with pytest.raises(
+        click.ClickException, match="there is no such file; give the path of your key"
+    ):
         desk(site).order(TOP_UP, tmp_path / "no.key")
     assert site.box.waiting() == []
 

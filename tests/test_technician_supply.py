@@ -1,6 +1,7 @@
 """``taiqu relay``, ``disconnect``, ``stop`` and ``resume``: what is ordered, and what is shown."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +16,21 @@ from gateway.disconnection.votes import Vote
 from gateway.keys import write_private
 from gateway.north.approvals import vote_of
 from gateway.north.commands import Judge, Valid
-from gateway.north.signatures import Signer
+from gateway.north.signatures import Signer, Why
 from gateway.prepayment.account import Class, Regime
 from gateway.store.accounts import Accounts
 from gateway.store.approvals import Approvals
+from gateway.store.commands import Result as Stage
 from gateway.store.database import Database, open_store
 from gateway.store.letterbox import Letterbox
 from gateway.store.precautions import Precautions, Served, Stop
 from gateway.store.switching import Decided, KeptCase, KeptRelay, Switching
 from gateway.technician.cli import main
+from gateway.technician.letter import Answer, desk, tell
 from tests.accounts import account
 from tests.rooms import write_config
-from tests.switching import FACTS, NOW
-from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, keys, signed_by
+from tests.switching import NOW
+from tests.switching_orders import BY_NAME, CHIEF, RIGHTS, WINDOWS, keys, signed_by
 from tests.world import START
 
 FOREVER = 4e9
@@ -37,6 +40,7 @@ SWITCHING = """
 name = "home"
 alert_1 = "20.00"
 alert_2 = "10.00"
+[switching]
 """
 
 
@@ -85,6 +89,11 @@ def path(site: tuple[Path, Database]) -> Path:
         ("disconnect delegate --policy home --debt-max 50 --days 90", "delegate", "chief"),
         ("disconnect revoke v-1 --reason x", "approval.revoke", "chief"),
         ("disconnect release --reason x", "mass.release", "chief"),
+        (
+            "disconnect served 1001 --what notice --round 1 --channel paper --receipt signed",
+            "notice.served",
+            "asker",
+        ),
         ("account unprotect 1001 --no-cut --reason x", "protect.remove", "guard"),
         ("stop --reason x", "stop", ""),
         ("resume --reason x", "resume", ""),
@@ -130,6 +139,28 @@ def test_two_persons_offline_are_two_letters_with_two_keys(path: Path) -> None:
     assert [(one.step, one.key) for one in votes] == [("request", "asker"), ("approval", "chief")]
 
 
+def test_a_calendar_is_put_from_a_file(path: Path) -> None:
+    file = path.with_name("windows.json")
+    command = ("disconnect", "calendar", file, "--config", path, "--wait", 0)
+    for content, said in (
+        (None, "cannot be read: No such file"),
+        ("{", "not JSON"),
+        ("[]", "write an object"),
+        ('{"version": 1}', "windows.first: Field required"),
+    ):
+        if content is not None:
+            file.write_text(content)
+        assert said in taiqu(*command).output
+    file.write_text(json.dumps(WINDOWS))
+    taiqu(*command, "--key", path.with_name("guard.key"))
+    box = Letterbox(load(path).store_directory / "letterbox")
+    (letter,) = box.waiting()
+    box.close()
+    verdict = Judge("gw", keys()).letter(letter.what, letter.posted, trusted=True)
+    assert isinstance(verdict, Valid)
+    assert verdict.command.command.name == "calendar.put"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -153,6 +184,41 @@ def test_what_cannot_be_ordered_is_said_at_once(path: Path, arguments: str, said
     box = Letterbox(load(path).store_directory / "letterbox")
     assert box.waiting() == []
     box.close()
+
+
+def test_who_cannot_stop_by_order_is_told_how_else(path: Path) -> None:
+    file = load(path).store_directory / "stop"
+    silent = taiqu("stop", "--reason", "x", "--config", path, "--wait", 0)
+    assert f"sudo touch {file}" in silent.output
+    shutil.rmtree(load(path).store_directory / "letterbox")
+    none = taiqu("stop", "--reason", "x", "--config", path, "--wait", 0)
+    assert none.exit_code == 1
+    assert "no letterbox there" in none.output
+    assert f"sudo touch {file}" in none.output
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        (f"{Why.UNSIGNED}: x", "--key FILE"),
+        (f"{Why.UNKNOWN}: x", "taiqu key show FILE prints"),
+        (f"{Why.WRONG}: x", "another key of this name"),
+        (f"{Why.OUT_OF_ROLE}: x", "somebody else has to sign"),
+        (f"{Why.REVOKED}: x", "take another key"),
+        (f"{Why.LATE}: x", "not_after"),
+        ("nobody knows ...: the gateway's clock is not trusted", "timedatectl"),
+        ("no account 9 here", ""),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    path: Path, capsys: pytest.CaptureFixture[str], reason: str, hint: str
+) -> None:
+    result = Stage(stage="refused", reason=reason, data="{}", at=0.0, final=True)
+    assert tell(desk(load(path)), Answer("c-1", (result,)), as_json=False) == 1
+    said = capsys.readouterr()
+    assert said.out == f"refused: {reason}\n"
+    assert hint in said.err
+    assert bool(said.err) is bool(hint)
 
 
 # --- looking --------------------------------------------------------------------------------------
@@ -188,23 +254,11 @@ def long(signer: Signer, name: str, id_: str) -> Vote:
     return replace(vote, expires=FOREVER)
 
 
-def test_in_the_file_of_an_older_release_it_is_not_available(
-    site: tuple[Path, Database],
-) -> None:
-    path, store = site
-    with store.transaction():
-        for table in ("operation_step", "operation", "decision", "relay", "disconnection"):
-            store.write(f"drop table {table}")
-    assert taiqu("relay", "show", "--config", path).output == (
-        "Error: not available: this gateway switches no relays\n"
-    )
-    assert "not available" in taiqu("disconnect", "list", "--config", path).output
-    why = taiqu("disconnect", "why", "1001", "--config", path)
-    assert why.exit_code == 0
-    assert why.output.splitlines() == [
-        "not available: this gateway does not disconnect this account",
-        "now is a protected time: no calendar is loaded",
-    ]
+def test_where_nothing_is_switched_that_is_said(site: tuple[Path, Database]) -> None:
+    path, _ = site
+    path.write_text(path.read_text().replace("[switching]", ""))
+    for arguments in (("relay", "show"), ("disconnect", "list"), ("disconnect", "why", "1001")):
+        assert f"{path} has no [switching]" in taiqu(*arguments, "--config", path).output
     assert "no account 9" in taiqu("disconnect", "why", "9", "--config", path).output
 
 
@@ -215,13 +269,28 @@ def test_the_papers_are_shown(site: tuple[Path, Database]) -> None:
     rows = [line.split() for line in shown.splitlines()]
     assert ["v-1", "approval", "disconnect", "1001", "chief", "100.00"] in [r[:6] for r in rows]
     assert ["r-1", "request", "disconnect", "1001", "asker"] in [r[:5] for r in rows]
-    assert "stopped by key watch on 2026-01-01 08:00: storm" in shown
-    assert "dry run: nothing is switched" in shown
+    assert "all cuts are stopped: key watch ordered it: storm" in shown
+    assert "dry run: no relay is tripped" in shown
+    assert "the gateway is not running" in shown
+    with store.transaction():
+        Switching(store).set_case(KeptCase(case=CASE))
     why = taiqu("disconnect", "why", "1001", "--config", path).output
-    assert "approval of disconnect by key chief, until 2096" in why
-    assert "delegation of disconnect by key chief" in why
+    assert "approval v-1 of disconnect by key chief up to 100.00 owed, until 2096" in why
+    assert "delegation d-1 of disconnect by key chief" in why
     assert "notice 1 served 2026-01-01 08:00 by sms" in why
-    assert "all cuts are stopped by key watch: storm" in why
+    assert "all cuts are stopped: key watch ordered it: storm" in why
+
+
+CASE = case.Case(
+    account="1001",
+    meter="A1",
+    regime=Regime.CONTRACT_PREPAY,
+    class_=Class.ORDINARY,
+    state=case.State.NOTICE_SERVED,
+    round=1,
+    since=NOW,
+    notice_at=NOW,
+)
 
 
 def switched(store: Database) -> None:
@@ -229,20 +298,11 @@ def switched(store: Database) -> None:
     one = relay.Relay(meter="A1", state=relay_table.State.OPEN, since=NOW, wanted_open=True)
     moving = replace(one, meter="A2", state=relay_table.State.TRIP_SENT)
     fed = replace(one, meter="A3", load_voltage=True)
-    held = case.Case(
-        account="1001",
-        meter="A1",
-        regime=Regime.CONTRACT_PREPAY,
-        class_=Class.ORDINARY,
-        state=case.State.NOTICE_SERVED,
-        since=NOW,
-        notice_at=NOW,
-    )
     switching = Switching(store)
     with store.transaction():
         for row in (one, moving, fed):
             switching.set_relay(KeptRelay(relay=row))
-        switching.set_case(KeptCase(case=held))
+        switching.set_case(KeptCase(case=CASE))
 
 
 def test_how_well_it_went_is_shown_where_relays_are_switched(site: tuple[Path, Database]) -> None:
@@ -279,7 +339,10 @@ def test_relays_are_shown(site: tuple[Path, Database]) -> None:
     assert rows[4][-3:] == ["voltage", "behind", "it"]
     tree = json.loads(taiqu("relay", "show", "A2", "--json", "--config", path).output)
     assert [one["meter"] for one in tree["relays"]] == ["A2"]
-    assert "no relay of a meter A9" in taiqu("relay", "show", "A9", "--config", path).output
+    for meter, said in (("A9", "no meter A9 in"), ("X1", "meter X1 has no relay")):
+        found = taiqu("relay", "show", meter, "--config", path)
+        assert found.exit_code == 1
+        assert said in found.output
 
 
 def test_why_an_account_of_several_meters_is_not_cut(tmp_path: Path) -> None:
@@ -297,28 +360,7 @@ def test_why_an_account_of_several_meters_is_not_cut(tmp_path: Path) -> None:
     assert english.startswith("Account 1001 is not cut from here: several meters add up to it")
 
 
-def test_why_explains_from_the_last_decision(site: tuple[Path, Database]) -> None:
-    path, store = site
-    switched(store)
-    assert "notice_served" in taiqu("disconnect", "list", "--config", path).output
-    shown = taiqu("disconnect", "why", "1001", "--config", path).output
-    assert "notice_served since 2026-10-09 12:00; nothing decided yet" in shown
-    with store.transaction():
-        for balance in (-50_000, -60_000):
-            spoilt = replace(FACTS, money=replace(FACTS.money, balance_e4=balance))
-            decided = Decided(
-                at=NOW,
-                meter="A1",
-                account="1001",
-                purpose=facts.Purpose.ARREARS,
-                allowed=False,
-                dry=False,
-                failed=[],
-                journal=1,
-                facts=facts.to_json(spoilt),
-            )
-            Switching(store).add_decision(decided)
-    english = taiqu("disconnect", "why", "1001", "--language", "en", "--config", path).output
-    assert "The balance is -6.00 yuan" in english
-    assert "(2026-10-09 12:00)" in english
-    assert "余额" in taiqu("disconnect", "why", "1001", "--config", path).output
+def test_a_relay_that_nobody_touched_is_listed(site: tuple[Path, Database]) -> None:
+    shown = taiqu("relay", "show", "--config", site[0]).output
+    assert "A1" in shown
+    assert "nothing seen or wanted yet" in shown

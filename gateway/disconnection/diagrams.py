@@ -9,6 +9,7 @@ PAGE = """\
 # Switching: the right to cut and the duty to restore
 
 Printed from the tables in `gateway/disconnection/case.py` and `relay_table.py` by `make docs`.
+What a head-end does in each state stands in [disconnection.md](disconnection.md).
 
 ## Disconnection (停电流程), one case for each account
 

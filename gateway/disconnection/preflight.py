@@ -168,7 +168,7 @@ def _flags(facts: Facts) -> Iterator[str]:
     if veto and (veto.until is None or veto.until >= facts.today):
         yield f"protected until {veto.until or 'removed'}: {veto.reason}"
     if account.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT):
-        yield f"an account of the class {account.class_}"
+        yield f"an account of the class {account.class_} is never cut"
     if account.mode is Mode.PREPAY_AGREEMENT and facts.purpose is Purpose.SHEDDING:
         yield "an account that by agreement is never disconnected automatically"
 
@@ -244,7 +244,14 @@ def _fresh_notice(facts: Facts) -> Iterator[str]:
 def _approvals(facts: Facts) -> Iterator[str]:
     valid = agreed_until(facts)
     if len(valid) < facts.due.approvals:
-        yield f"{len(valid)} valid approvals by others than who asked; needed {facts.due.approvals}"
+        found = f"{len(valid)} valid approvals by others than who asked"
+        owed_e4 = -facts.money.balance_e4
+        small = [
+            f"approval {one.id} is for {yuan(one.debt_max_e4)} owed at most, {yuan(owed_e4)} are"
+            for one in facts.due.approved
+            if one.by not in valid and one.debt_max_e4 < owed_e4
+        ]
+        yield "; ".join((f"{found}, needed {facts.due.approvals}", *small))
 
 
 def agreed_until(facts: Facts) -> dict[str, float]:

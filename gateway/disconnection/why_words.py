@@ -5,7 +5,7 @@ Which sentence is said when stands in why.py.
 
 from collections.abc import Mapping
 
-from gateway.disconnection.case import State
+from gateway.disconnection.case import Cancel, State
 
 STATES: Mapping[str, Mapping[State, str]] = {
     "zh": {
@@ -27,67 +27,102 @@ STATES: Mapping[str, Mapping[State, str]] = {
         State.WARNED: "The balance of account {account} is low and a reminder was sent; nothing is"
         " cut now.",
         State.DUE: "Account {account} has reached the point of disconnection; the notice is on its"
-        " way, and for {lead} after its delivery nothing is cut.",
+        " way, and until {lead} after its delivery nothing is cut.",
         State.NOTICE_SERVED: "The notice was delivered on {notice}; an approval is awaited.",
         State.APPROVED: "The notice was delivered on {notice} and the disconnection is approved;"
         " there will be one more call before it.",
         State.SCHEDULED: "The last call was made; the supply is to be cut on {trip}, after one more"
         " check of everything.",
         State.PREFLIGHT: "The last check before the disconnection is being made.",
-        State.SENT: "The command was sent and is being verified.",
-        State.VERIFYING: "The meter has accepted the command; it is being verified.",
+        State.SENT: "The command to cut was sent; whether the supply is off is being verified.",
+        State.VERIFYING: "The meter has accepted the command to cut; whether the supply is off is"
+        " being verified.",
         State.OPEN: "The supply was cut on {since} because of the amount owed.",
         State.FAILED: "The disconnection failed, the meter still supplies; somebody will come and"
         " look.",
-        State.UNKNOWN: "Nobody knows yet what became of the command; somebody will come and look.",
+        State.UNKNOWN: "The command to cut was sent, and nobody knows yet what became of it;"
+        " somebody will come and look.",
     },
 }
 
 SENTENCES: Mapping[str, Mapping[str, str]] = {
     "zh": {
-        "balance": "当前余额 {balance} 元，停电限额 {limit} 元。",
-        "never": "该账户没有适用的停电规则，不会自动停电。",
+        "balance": "当前余额 {balance} 元；余额降到 {limit} 元及以下才可能停电。",
+        "balance_now": "当前余额 {balance} 元。",
+        "watch": "余额降到 {alert} 元时会先发提醒。",
+        "never": "该账户没有适用的停电规则，不会停电。",
+        "never_class": "该账户属于受保护的类别（重要负荷、生命保障），不会停电。",
+        "vetoed": "无论余额多少，目前都不会停电：{reasons}。",
+        "calling": "正在进行停电前的最后一次通知，最早于 {trip} 停电；通知送达之前不会停电。",
         "statutory": "最早在欠费满 {days} 天（{overdue}）并完成催缴之后，才会发停电通知。",
         "contract": "余额降到 {limit} 元时，才会发停电通知。",
         "earliest": "最早可能停电的时间：{earliest}。",
         "protected_time": "近期都在保障时段之内，或日历不可用，目前不会停电。",
         "pay": "再充值 {amount} 元，停电程序即取消。",
         "pay_open": "再充值 {amount} 元，即恢复供电。",
+        "pay_sent": "再充值 {amount} 元，停电即撤销；如已断开，即恢复供电。",
         "pay_enough": "余额已够，正在恢复供电。",
         "else": "对电费有异议，或家中有人依赖用电设备，请立即告知，停电程序会随之停止。",
-        "held_back": "目前不能停电的原因：{reasons}。",
-        "nothing_against": "目前没有检查项阻止停电。",
+        "held_back": "目前还不能停电：{reasons}。",
+        "nothing_against": "目前没有原因阻止停电。",
         "allowed": "电能表已允许合闸：请按住表上按钮约 3 秒，即可恢复供电。",
         "held": "电能表被他人断开，可能有人在作业，需由运维人员到现场解除。",
+        "by_order": "供电因调度或作业命令断开，与欠费无关；何时恢复请询问供电所。",
         "restoring": "正在恢复供电，会一直重试直到成功。",
         "stuck_open": "合闸命令未生效，已派人处理，同时继续重试。",
         "dry": "当前为演练，不会真正停电。",
     },
     "en": {
-        "balance": "The balance is {balance} yuan, the limit {limit} yuan.",
-        "never": "No rules for a disconnection apply to this account: it is never cut"
-        " automatically.",
+        "balance": "The balance is {balance} yuan; only at {limit} yuan or less may the supply be"
+        " cut.",
+        "balance_now": "The balance is {balance} yuan.",
+        "watch": "When it falls to {alert} yuan, a reminder is sent first.",
+        "never": "Nobody has said by which rules this account might be disconnected: it is not"
+        " cut.",
+        "never_class": "This account is of a protected class (critical, life support): it is not"
+        " cut.",
+        "vetoed": "Whatever the balance, nothing is cut now: {reasons}.",
+        "calling": "The last call before the disconnection is being made.  The supply is to be cut"
+        " on {trip} at the earliest, and not before the call was delivered.",
         "statutory": "A notice follows only when the amount is {days} days overdue ({overdue}) and"
         " was dunned.",
         "contract": "A notice follows only when the balance has fallen to {limit} yuan.",
-        "earliest": "The earliest moment of a cut: {earliest}.",
+        "earliest": "The earliest possible moment of the cut: {earliest}.",
         "protected_time": "The time ahead is protected, or there is no valid calendar: nothing is"
         " cut.",
-        "pay": "A top-up of {amount} yuan ends it.",
+        "pay": "A top-up of {amount} yuan ends this.",
         "pay_open": "A top-up of {amount} yuan restores the supply.",
+        "pay_sent": "A top-up of {amount} yuan ends it; if the supply is off by then, it comes"
+        " back.",
         "pay_enough": "The balance is sufficient; the supply is being restored.",
         "else": "If you dispute the amount, or somebody at home depends on electric equipment, say"
-        " so now: that stops it.",
-        "held_back": "What prevents a cut at present: {reasons}.",
-        "nothing_against": "No check prevents a cut at present.",
+        " so now: that stops it, too.",
+        "held_back": "At present it cannot happen: {reasons}.",
+        "nothing_against": "Nothing stands in its way at present.",
         "allowed": "The meter allows the supply: hold its button for about 3 seconds.",
         "held": "Somebody else opened the meter and may be working there; a technician has to"
         " release it.",
+        "by_order": "The supply was cut by an order, not for the amount owed; the operator can say"
+        " why and until when.",
         "restoring": "The supply is being restored; it is tried until it succeeds.",
-        "stuck_open": "The meter did not close; somebody is sent, and it is tried on.",
+        "stuck_open": "The meter was told to close and did not; somebody is sent, and it is tried"
+        " again and again.",
         "dry": "This is a dry run: nothing is really cut.",
     },
 }
+
+ENDED: Mapping[Cancel, tuple[str, str]] = {
+    Cancel.PAID: ("已缴费", "paid"),
+    Cancel.PROTECTED: ("账户受保护", "the account is protected"),
+    Cancel.DISPUTE: ("电费有异议", "a charge is disputed"),
+    Cancel.MODE: ("用电方式或规则变更", "its mode or its rules were changed"),
+    Cancel.SWAP: ("换表", "the meter was replaced"),
+    Cancel.CORRECTION: ("电费或限额更正", "charges or limit were corrected"),
+    Cancel.CLOSED: ("销户", "the account was closed"),
+    Cancel.ORDERED: ("按命令撤销", "it was ordered"),
+    Cancel.WRONG_CUT: ("停电有误", "the cut was wrong"),
+}
+"""Why a disconnection ended, in Chinese and English."""
 
 CHECKS: Mapping[str, tuple[str, str]] = {
     "address": ("表地址无效", "the meter's address is not valid"),

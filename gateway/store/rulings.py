@@ -72,6 +72,19 @@ class RulingReader:
         """Whether an account's charges have to be derived again before it is charged further."""
         return bool(self._connection.row("select 1 from derive_again where account = ?", account))
 
+    def doubted(self, account: str, after: date) -> int:
+        """How many readings of an account are kept out that were made after ``after``."""
+        [(count,)] = self._connection.rows(
+            "select count(*) from doubt where account = ? and day > ?",
+            *(account, after.isoformat()),
+        )
+        return int(count)
+
+    def differs(self, account: str) -> str:
+        """Why an account's books did not agree when they were last looked at; empty: they did."""
+        row = self._connection.row("select reason from differs where account = ?", account)
+        return row[0] if row else ""
+
 
 class Rulings(RulingReader):
     """Freezes and rulings for the daemon.  Changes run in the caller's transaction."""
@@ -141,14 +154,6 @@ class Rulings(RulingReader):
             )
         )
 
-    def doubted(self, account: str, after: date) -> int:
-        """How many readings of an account are kept out that were made after ``after``."""
-        [(count,)] = self._database.rows(
-            "select count(*) from doubt where account = ? and day > ?",
-            *(account, after.isoformat()),
-        )
-        return int(count)
-
     def again(self, account: str, since: date) -> None:
         """Note that an account's charges from a day on have to be derived again."""
         self._database.write(
@@ -165,11 +170,6 @@ class Rulings(RulingReader):
     def done_again(self, account: str) -> None:
         """It was derived again."""
         self._database.write("delete from derive_again where account = ?", account)
-
-    def differs(self, account: str) -> str:
-        """Why an account's books did not agree when they were last looked at; empty: they did."""
-        row = self._database.row("select reason from differs where account = ?", account)
-        return row[0] if row else ""
 
     def set_differs(self, account: str, reason: str, at: float) -> None:
         """Note what was found; empty: they agree."""

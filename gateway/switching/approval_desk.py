@@ -197,7 +197,9 @@ class ApprovalDesk:
 
     def _revoke(self, order: orders.ApprovalRevoke, given: Given) -> Outcome:
         if self.votes.vote(order.approval) is None:
-            return Outcome("refused", f"approval: {order.approval} gave none")
+            return Outcome(
+                "refused", f"approval: no approval, request or delegation {order.approval} here"
+            )
         if not self.votes.end(order.approval, given.wall, given.by, f"revoked: {order.reason}"):
             reason = self.votes.ended(order.approval)
             return Outcome("refused", f"approval: {order.approval} is over: {reason}")

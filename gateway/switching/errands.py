@@ -9,6 +9,7 @@ Used by the core alone, through gateway/switching/supply_orders.py.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from gateway.disconnection.facts import Purpose
 from gateway.north import contract
@@ -170,6 +171,39 @@ class Errands:
             if self._want_closed(meter, command.id, wall):
                 self._store.end_order(command.id)
 
+    def look_at_all(
+        self, underway: Underway, command: contract.Command, now: float, wall: float
+    ) -> None:
+        """A closing of all: look at those that are left, until its time is over."""
+        left, wanted = _names(underway, "left"), _names(underway, "wanted")
+        if left and wall <= contract.unix_s(command.not_after):
+            for meter in left:
+                self._work.examine(meter, partial(self._one_of_all, command, meter), now)
+            return
+        data = {"meters": wanted, "not_reached": left}
+        said = "each of the meters is tried until it has supply"
+        if left:
+            said += "; those that were not reached were believed closed"
+        self._work.act(now, partial(self._finish, command.id, "confirmed", wall, said, data))
+
+    def _one_of_all(
+        self, command: contract.Command, meter: str, found: Look, now: float, wall: float
+    ) -> None:
+        underway = self._store.order(command.id)
+        if underway is None or found.status_at is None:
+            return
+        left, wanted = _names(underway, "left"), _names(underway, "wanted")
+
+        def note() -> None:
+            if found.status.open is not False:
+                self._relays.signal(meter, seen(found), wall)
+                if self._want_closed(meter, "", wall):
+                    wanted.append(meter)
+            progress = {"left": [one for one in left if one != meter], "wanted": wanted}
+            self._store.set_order(replace(underway, progress=progress))
+
+        self._work.act(now, note)
+
     def _late(self, command: contract.Command, underway: Underway, wall: float) -> str:
         """Why it is not tried any more; empty: it is."""
         tries = _tries(underway)
@@ -184,3 +218,8 @@ def _tries(underway: Underway) -> int:
 
 def _data(meter: str, found: Look) -> dict[str, object]:
     return {"meter": meter, "position": found.status.position.value}
+
+
+def _names(underway: Underway, key: str) -> list[str]:
+    found: Any = underway.progress.get(key, ())
+    return list(found)

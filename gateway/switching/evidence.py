@@ -8,9 +8,7 @@ Used by the core alone.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import islice
 
-from gateway.acquisition.days import end_of
 from gateway.clock import ClockState
 from gateway.config import MeterConfig
 from gateway.config_switching import Switching as Settings
@@ -22,22 +20,18 @@ from gateway.disconnection.relay import Relay
 from gateway.disconnection.relay_table import State
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
-from gateway.prepayment import rerate
 from gateway.prepayment.account import Account, Policy
-from gateway.prepayment.ledger import Ledger
-from gateway.prepayment.validity import PROVISIONAL, Flag
 from gateway.recorder import Recorder
 from gateway.store.accounts import Accounts
 from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptCase, Switching
+from gateway.switching import grounds
 from gateway.switching.clearance import Clearance, subject_of
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_sending import only_directly
 from gateway.uplink import Reach
 from protocols.relay_control import relay_points
 
-CHARGES_MAX = 100
-"""Older charges are not looked through for provisional ones: they have been settled long since."""
 DRAINED_S = 60.0
 """So long after a connect the broker has handed over what it kept."""
 
@@ -86,7 +80,7 @@ class Evidence:
         self._meters = meters
         self._settings = settings
         self._rooms = rooms
-        self._charges: dict[str, tuple[bytes, int, date | None]] = {}
+        self._charges: dict[str, tuple[bytes, grounds.Charged]] = {}
         """By account, what ``_charged`` gave, and the hash of the transaction it was true for."""
         self._open = (0, 0)
         """How many versions of accounts there were, and how many accounts were open then."""
@@ -95,26 +89,7 @@ class Evidence:
     def money(self, account: Account, policy: Policy, kept: KeptCase | None) -> Money:
         """What the books say, as far as it costs nothing to know: enough to cancel by."""
         rooms = self._rooms
-        balances = rooms.books.journal.balances(account.number)
-        owed_e4 = -balances[Ledger.EMERGENCY]
-        worsened = [
-            at
-            for at in (
-                rooms.books.journal.corrected_at(account.number),
-                kept.worsened_at if kept else None,
-            )
-            if at is not None
-        ]
-        return Money(
-            balance_e4=balances[Ledger.PREPAID],
-            emergency_left_e4=0 if owed_e4 > 0 else policy.emergency_e4,
-            emergency_owed_e4=max(0, owed_e4),
-            debt_e4=max(0, -balances[Ledger.DEBT]),
-            limit_e4=policy.limit_e4,
-            journal=rooms.books.journal.head()[0],
-            top_ups_waiting=rooms.waiting(),
-            worsened_at=max(worsened, default=None),
-        )
+        return grounds.money(rooms.books.journal, account, policy, kept, rooms.waiting())
 
     def facts(
         self,
@@ -142,49 +117,24 @@ class Evidence:
 
     def _known(self, account: Account, money: Money, wall: float, today: date) -> Money:
         """Money, and how well it is known."""
-        provisional_e4, last = self._charged(account.number)
-        age_s = None if last is None else wall - end_of(last, self._rooms.books.zone)
-        return replace(
+        rooms = self._rooms
+        return grounds.how_known(
             money,
-            provisional_e4=provisional_e4,
-            reading_age_s=age_s,
-            doubts=tuple(self._doubts(account, last)),
-            tariff_valid=self._rooms.settlement.priced(account, today),
+            account,
+            self._charged(account.number),
+            rooms.books.journal,
+            rooms.rulings,
+            wall=wall,
+            zone=rooms.books.zone,
+            priced=rooms.settlement.priced(account, today),
         )
 
-    def _charged(self, number: str) -> tuple[int, date | None]:
-        """Of an account's charges what is provisional, and the last day with an actual reading."""
+    def _charged(self, number: str) -> grounds.Charged:
         journal = self._rooms.books.journal
-        hash_ = journal.newest_hash(number)
-        known = self._charges.get(number)
-        if known and known[0] == hash_:
-            return known[1:]
-        charges = list(islice(rerate.standing(journal.newest(number)), CHARGES_MAX))
-        flags = {one.number: rerate.stand(one).flags for one in charges}
-        provisional_e4 = sum(
-            -posting.amount
-            for one in charges
-            if flags[one.number] & PROVISIONAL
-            for posting in one.draft.postings
-            if posting.ledger is Ledger.PREPAID
-        )
-        actual = [one for one in charges if Flag.ESTIMATED not in flags[one.number]]
-        last = max((span.to for one in actual for span in one.draft.spans), default=None)
-        self._charges[number] = hash_, provisional_e4, last
-        return provisional_e4, last
-
-    def _doubts(self, account: Account, last: date | None) -> list[str]:
-        rulings, number = self._rooms.rulings, account.number
-        doubts = []
-        if reason := rulings.differs(number):
-            doubts.append(f"the books differ: {reason}"[:200])
-        if rulings.is_again(number):
-            doubts.append("its charges are still to be derived again")
-        if last and (kept_out := rulings.doubted(number, last)):
-            doubts.append(f"{kept_out} readings are kept out")
-        if self._rooms.books.journal.balances(number)[Ledger.UNPRICED]:
-            doubts.append("energy without a price")
-        return doubts
+        hash_, known = journal.newest_hash(number), self._charges.get(number)
+        if known is None or known[0] != hash_:
+            known = self._charges[number] = hash_, grounds.charged(journal, number)
+        return known[1]
 
     def _due(self, account: Account, case: Case, wall: float, order: Order) -> Due:
         clearance = self._rooms.clearance

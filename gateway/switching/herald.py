@@ -9,11 +9,11 @@ Used by the core alone.
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from gateway.disconnection.case import Case, Do, Effect
+from gateway.disconnection.case import BEFORE_SENT, Case, Do, Effect
 from gateway.disconnection.facts import Facts
 from gateway.disconnection.preflight import Failed
 from gateway.disconnection.relay_table import State
-from gateway.disconnection.why import Setting, earliest_cut, missing_e4, why
+from gateway.disconnection.why import Setting, earliest_cut, ended, missing_e4, why
 from gateway.north import contract
 from gateway.north.contract_supply import DisconnectionEvent, FailedCheck, RelayEvent, RelayTurn
 from gateway.prepayment.account import Account
@@ -143,10 +143,12 @@ class Herald:
         """A disconnection has come a step further, or something is asked of the head-end."""
         at, clock = self._recorder.stamp()
         reason, *rest = why(case, facts, setting, account.language)
-        if case.ended:
-            reason = f"{reason} ({case.ended})"
+        if why_ended := ended(case, account.language):
+            reason = f"{reason} ({why_ended})"
         rules = setting.regimes.find(case.regime, case.class_)
-        due = effect.at or (earliest_cut(case, facts.at, rules) if rules else None)
+        due = None
+        if rules and case.state in BEFORE_SENT:
+            due = effect.at or earliest_cut(case, facts.at, rules)
         to_pay_e4 = missing_e4(case, facts, setting.policy)
         self._recorder.fact(
             DisconnectionEvent(

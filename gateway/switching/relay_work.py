@@ -133,10 +133,6 @@ class RelayWork:
         relays.listeners.due = self._due
         relays.listeners.withdraw = self.withdraw
 
-    def busy(self, meter: str) -> bool:
-        """Whether a job for this meter is under way."""
-        return meter in self._busy
-
     def polled(self, meter: str, tripped: bool | None) -> None:
         """A poll told where a relay stands: if that is news, it is looked at properly."""
         asset, meter = meter, self._relays.breakers.get(meter, meter)
@@ -184,11 +180,7 @@ class RelayWork:
                 self._drive(kept, now, wall)
             if meter not in self._busy:
                 soonest = min(soonest, max(self._at.get(meter, 0.0) - wall, TICK_S))
-        return now + (TICK_S if self._sending() else soonest)
-
-    def _sending(self) -> bool:
-        """Whether a command may still be withdrawn."""
-        return any(work.sending for work in self._busy.values())
+        return now + soonest
 
     def act(self, now: float, action: Callable[[], object]) -> bool:
         """Change rows, and have that on flash.  False: it has to be done again later."""
@@ -257,11 +249,10 @@ class RelayWork:
         self._begin(line, job, work)
 
     def _plan(self, meter: str, what: What) -> list[Part]:
-        known = self._plans.get((meter, what))
-        if known is None:
-            known = plan(self._relays.meters[meter], what, self._refused.__getitem__)
-            self._plans[meter, what] = known
-        return list(known)
+        key = meter, what
+        if key not in self._plans:
+            self._plans[key] = plan(self._relays.meters[meter], what, self._refused.__getitem__)
+        return list(self._plans[key])
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work

@@ -6,7 +6,7 @@ command, and carried out from there; so a restart goes on with it, and nothing i
 that was never committed.
 
     disconnect.request   answered by the account's case: sent, then proven or cancelled
-    relay.trip       a look, the judgement, the trip; answered when it is proven
+    relay.trip       gateway/switching/trip_orders.py
     relay.close      a restore, as after a payment; nobody is asked
     relay.protect    set at once; taken off only after a judgement (R20)
     shed             gateway/switching/shed_walk.py
@@ -22,35 +22,32 @@ from typing import Any
 
 import structlog
 
-from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel
 from gateway.disconnection.facts import Purpose
-from gateway.disconnection.preflight import preflight
 from gateway.disconnection.relay_table import RESTORING, Signal, State
-from gateway.disconnection.votes import Action
 from gateway.north import contract
 from gateway.north import contract_switching as orders
-from gateway.north.approvals import Subject
 from gateway.north.commands import key_of
 from gateway.north.parts import command_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.approval_desk import ApprovalDesk, Given
-from gateway.switching.case_steps import TAKES_A_TURN, CaseSteps
+from gateway.switching.case_steps import CaseSteps
 from gateway.switching.cutting import Cutting
 from gateway.switching.errands import Errands
-from gateway.switching.evidence import Order
-from gateway.switching.judging import Judging, said
-from gateway.switching.relay_look import Look
+from gateway.switching.judging import Judging
 from gateway.switching.relay_sending import knows
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
-from gateway.switching.supply_point import meter_of, why_none
-from protocols.relay import Action as Tell
+from gateway.switching.supply_point import why_none
+from gateway.switching.trip_orders import TripOrders
+from protocols.relay import Action
 
 PACE_S, BUSY_S = 10.0, 1.0
 """How often an order under way is looked at, and whether a meter is free."""
+UNDER_WAY_MAX = 100
+"""More orders are not kept at once: each is looked at every few seconds."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -76,6 +73,7 @@ class SupplyOrders:
         self._work = work
         self._desk = desk
         self._answer = steps.answer
+        self._trips = TripOrders(steps, judging, work, desk)
         self._walk = ShedWalk(steps, judging, work)
         self._at: dict[str, float] = {}
         """By order, Unix time before which there is nothing to do for it."""
@@ -91,13 +89,15 @@ class SupplyOrders:
         order: Any = command.command
         match order:
             case orders.RelayTrip():
-                return self._trip(given, order)
+                self._soonest = 0.0
+                reason = self._too_many() or self._no_point(order.account)
+                return Outcome("refused", reason) if reason else self._trips.take(given, order)
             case orders.RelayClose():
                 return self._close(given, order)
             case orders.RelayProtect():
                 return self._protect(given, order)
             case orders.ShedLoad():
-                problem = self._walk.problem(order)
+                problem = self._too_many() or self._walk.problem(order)
                 return Outcome("refused", problem) if problem else self._keep(given)
             case orders.ShedEnd():
                 return self._walk.end(order)
@@ -114,6 +114,10 @@ class SupplyOrders:
             return outcome
         if isinstance(order, orders.DisconnectCancel):
             return self._cancel(order, given, outcome)
+        if isinstance(order, orders.StopCuts | orders.ResumeCuts):
+            # Orders are not all that may stop: a file, a switch at the box.
+            stopped = self._steps.rooms.clearance.stopped()
+            return replace(outcome, data={**outcome.data, "stopped": stopped})
         if asks:
             self._cutting.request(order.account, key_of(command), command.id, given.wall)
         return outcome
@@ -146,39 +150,37 @@ class SupplyOrders:
         self._store.set_order(Underway(command.id, command.model_dump_json(), progress))
         self._soonest = 0.0
 
-    def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
-        account = self._steps.rooms.accounts.current(order.account)
-        if why := self._no_point(order.account):
-            return Outcome("refused", why)
-        if account is None or meter_of(account, self._steps.meters) != order.meter:
-            reason = f"meter {order.meter} is not the one that switches account {order.account}"
-            return Outcome("refused", reason)
-        outcome = self._keep(given)
-        own = self._store.case(order.account)
-        counted = own is not None and own.case.state in TAKES_A_TURN
-        if outcome.stage != "refused" and not counted:
-            # R22: too many at once latch, however good each of them is.
-            self._steps.mass(
-                lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, wall, wall),
-                given.wall,
-            )
-        return outcome
+    def _too_many(self) -> str:
+        """Why no further order is kept; empty: there is room."""
+        if len(self._store.orders()) < UNDER_WAY_MAX:
+            return ""
+        return f"{UNDER_WAY_MAX} orders are under way; order it again when some are done"
 
     def _close(self, given: Given, order: orders.RelayClose) -> Outcome:
         command, wall = given.command, given.wall
         if order.meter is None:
-            meters = [
-                kept.relay.meter
-                for kept in self._store.relays_not_closed()
-                if self._want_closed(kept.relay.meter, "", wall)
-            ]
-            return Outcome("confirmed", "each is tried until it has supply", {"meters": meters})
+            return self._close_all(given)
         if order.meter not in self._relays.meters:
             return self._no_relay(order.meter)
         if not self._want_closed(order.meter, command.id, wall):
             # It should be closed already; whether it is, a look tells.
             self._begin(command)
         return Outcome("accepted")
+
+    def _close_all(self, given: Given) -> Outcome:
+        """Want every relay closed; those that we believe closed are looked at first."""
+        if not given.at_box:
+            return Outcome("refused", "all relays are closed at the box only: somebody looks there")
+        if reason := self._too_many():
+            return Outcome("refused", reason)
+        wanted = [
+            kept.relay.meter
+            for kept in self._store.relays_not_closed()
+            if self._want_closed(kept.relay.meter, "", given.wall)
+        ]
+        left = sorted(self._relays.meters.keys() - set(wanted))
+        self._begin(given.command, left=left, wanted=wanted)
+        return Outcome("accepted", "each is tried until it has supply", {"meters": wanted})
 
     def _want_closed(self, meter: str, command: str, wall: float) -> bool:
         """Want a relay closed, whoever opened it.  False where it is already, by what we know."""
@@ -202,10 +204,12 @@ class SupplyOrders:
     def _protect(self, given: Given, order: orders.RelayProtect) -> Outcome:
         if order.meter not in self._relays.meters:
             return self._no_relay(order.meter)
-        if not knows(self._relays.meters[order.meter].switch, Tell.PROTECT_ON):
+        if not knows(self._relays.meters[order.meter].switch, Action.PROTECT_ON):
             return Outcome("refused", f"the relay of meter {order.meter} cannot be protected")
         if not order.on and self._errands.account_of(order.meter) is None:
             return Outcome("refused", f"no account is supplied through meter {order.meter}")
+        if reason := self._too_many():
+            return Outcome("refused", reason)
         self._begin(given.command)
         return Outcome("accepted")
 
@@ -251,10 +255,12 @@ class SupplyOrders:
             case orders.RelayTrip() as order:
                 if underway.progress:
                     return math.inf  # what becomes of the relay ends it
-                return self._begin_trip(command, order, now, wall)
+                return self._trips.go_on(command, order, now, wall)
             case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
                 asked = self._work.examine(meter, partial(self._errands.looked, command), now)
                 return wall + (PACE_S if asked else BUSY_S)
+            case orders.RelayClose():
+                self._errands.look_at_all(underway, command, now, wall)
             case orders.ShedLoad() as order:
                 self._walk.go_on(underway, command, order, now, wall)
         return wall + PACE_S
@@ -276,7 +282,7 @@ class SupplyOrders:
         if isinstance(command.command, orders.ShedLoad):
             self._walk.recheck(kept, command, now)
         else:
-            self._work.examine(kept.relay.meter, partial(self._judge_trip, command), now)
+            self._trips.examine(command, kept.relay.meter, now)
 
     def came_to(self, kept: KeptRelay, wall: float) -> None:
         """A relay came to a state: whoever ordered it is answered; in the same transaction."""
@@ -288,10 +294,10 @@ class SupplyOrders:
             return
         data = {"meter": kept.relay.meter, "relay": state.value}
         if state is State.OPEN and kept.relay.wanted_open:
-            subject = Subject(action=Action.TRIP, account=kept.account, policy="", request=command)
-            self._desk.over(subject, wall, "gateway", f"used for {command}")
+            self._trips.ended(kept, wall, "confirmed")
             stage, reason = "confirmed", ""
         elif state in FAILED:
+            self._trips.ended(kept, wall, "failed")
             stage, reason = "failed", state.value
         elif state in DONE and not kept.relay.wanted_open:
             stage, reason = "confirmed", ""
@@ -306,59 +312,3 @@ class SupplyOrders:
     ) -> None:
         self._store.end_order(command)
         self._answer(command, stage, wall, reason, data)
-
-    # --- a trip by order --------------------------------------------------------------------------
-
-    def _order(self, command: contract.Command) -> Order:
-        return Order(
-            purpose=Purpose.ORDER,
-            request=command.id,
-            requested_by=key_of(command),
-            valid_until=contract.unix_s(command.not_after),
-        )
-
-    def _begin_trip(
-        self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
-    ) -> float:
-        """Have a look for a trip that could be made; returns the Unix time of the next try."""
-        not_after = contract.unix_s(command.not_after)
-        if wall > not_after:
-            late = partial(self._finish, command.id, "expired", wall, "not_after has passed", {})
-            self._work.act(now, late)
-            return wall + BUSY_S
-        ready: list[bool] = []
-
-        def look() -> None:
-            moment = self._steps.of(order.account, wall)
-            if moment:
-                failed = preflight(self._steps.facts(moment, None, self._order(command))).failed
-                # It waits for the second person, as long as it is valid.
-                ready.append(all(one.code != "approval" for one in failed))
-
-        if not self._work.act(now, look):
-            return wall + BUSY_S
-        if not any(ready):
-            return not_after + BUSY_S
-        asked = self._work.examine(order.meter, partial(self._judge_trip, command), now)
-        return wall + (PACE_S if asked else BUSY_S)
-
-    def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
-        sent: list[KeptRelay] = []
-
-        def judge() -> None:
-            order = command.command
-            assert isinstance(order, orders.RelayTrip)  # noqa: S101 - chosen by tick
-            judged = self._judging.order(order.account, found, wall, self._order(command))
-            if isinstance(judged, KeptRelay):
-                sent.append(judged)
-                self._begin(command, sent=wall)
-                self._answer(command.id, "sent", wall, "", None)
-                return
-            if self._relays.get(order.meter).relay.state is State.TRIP_WANTED:
-                self._relays.signal(order.meter, Signal.WANT_CLOSED, wall)
-            stage = "confirmed" if judged.allowed else "failed"
-            data = {"dry_run": judged.dry, "failed": [one.code for one in judged.failed]}
-            self._finish(command.id, stage, wall, said(judged), data)
-
-        if self._work.act(now, judge) and sent:
-            self._work.send_trip(sent[0], found, now, wall)

@@ -34,10 +34,10 @@ def a_day(_context: object, _option: object, text: str | None) -> str | None:
         raise click.BadParameter(f"{text!r} is no day; write it like 2026-07-01") from error
 
 
-def an_amount(_context: object, _option: object, text: str) -> str:
+def an_amount(_context: object, _option: object, text: str | None) -> str | None:
     """Take yuan as they are written.  Raises BadParameter if it is no amount."""
     try:
-        return yuan(parse_yuan(text))
+        return text and yuan(parse_yuan(text))
     except MoneyError as error:
         raise click.BadParameter(str(error)) from error
 

@@ -8,6 +8,7 @@ Not supported: looking whether a port exists or a meter answers; that is what ``
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,7 @@ from tabulate import tabulate
 from gateway.acquisition.adapter import latency_advice
 from gateway.acquisition.ports import port_advice
 from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
+from gateway.explain import did_you_mean
 from gateway.technician.cli import config_option
 from protocols.exchanges import DIRECT, Exchange, ItemExchange
 from protocols.model import Dlt645Profile
@@ -135,6 +137,41 @@ def _ratio(meter: MeterConfig) -> str:
     return f"{meter.ratio.ct} x {meter.ratio.pt}" if meter.ratio is not DIRECT else "1"
 
 
+def switching(config: Config) -> str:
+    """What may be switched from here, in a line; empty: nothing."""
+    settings = config.switching
+    if settings is None:
+        return ""
+    able = sum(1 for meter in config.meters if meter.profile.relay)
+    limits = settings.limits
+    return (
+        f"switching{', a dry run' if settings.dry_run else ''}: {able} of {len(config.meters)}"
+        f" meters have a relay; at most {limits.per_10_minutes} cuts in 10 minutes,"
+        f" {limits.per_hour} in an hour, {limits.per_day_percent} % of the accounts in a day"
+    )
+
+
+def switching_advice(config: Config) -> Iterator[str]:
+    """What is allowed, and yet hardly meant."""
+    settings = config.switching
+    if settings is None:
+        return
+    models = {meter.profile.name for meter in config.meters if meter.profile.relay}
+    if not models:
+        yield "switching: no meter here has a relay that could be switched"
+    if not config.keys.of:
+        yield "switching: without [keys] nobody may order or approve anything, so nobody is cut"
+    for name in settings.passwords.keys() - models:
+        hint = did_you_mean(name, tuple(models))
+        yield f"switching.passwords: no meter here with a relay is a {name}; {hint}"
+    for meter in config.meters:
+        if meter.profile.relay and not meter.number:
+            yield f"meter {meter.asset}: never tripped without its number, which is read before"
+    pin = settings.stop_pin
+    if pin and not pin.path.exists():
+        yield f"switching.stop_line: {pin.path} is not there; while it cannot be read nobody is cut"
+
+
 @click.command()
 @config_option
 def check(path: Path) -> None:
@@ -149,7 +186,11 @@ def check(path: Path) -> None:
     if problems := overloads(config):
         complain(problems)
     click.echo(table(config))
+    if switched := switching(config):
+        click.echo(f"\n{switched}")
     click.echo(f"\n{path}: good")
+    for warning in switching_advice(config):
+        click.echo(f"warning: {warning}", err=True)
     for line in config.lines:
         for advice in (port_advice(line.port), latency_advice(line.port)):
             if advice:

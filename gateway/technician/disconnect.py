@@ -3,6 +3,7 @@
 Two persons without a network stand here with a key file each: one requests, the other approves.
 """
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,31 +12,32 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
-from gateway.clock import SystemClock
-from gateway.config import Config
-from gateway.disconnection.case import State
 from gateway.disconnection.friendly import protected
-from gateway.disconnection.regimes import Regimes
 from gateway.disconnection.votes import Action, Step, Vote
-from gateway.disconnection.why import Setting
+from gateway.disconnection.why import ended
 from gateway.disconnection.why import why as explain
+from gateway.north.approvals import DAY_S, void
 from gateway.north.contract import instant
 from gateway.prepayment.account import Account
 from gateway.prepayment.money import yuan
 from gateway.store.accounts import AccountReader
 from gateway.store.approvals import ApprovalReader
-from gateway.store.connection import Connection
 from gateway.store.precautions import PrecautionReader
-from gateway.switching.calendars import stored_calendar
-from gateway.switching.supply_point import REASONS, NoPoint, point_of
-from gateway.technician import supply
-from gateway.technician.account_orders import Sender, order
+from gateway.store.switching import KeptRelay, SwitchingReader
+from gateway.switching.supply_point import REASONS, NoPoint
+from gateway.technician import beforehand
+from gateway.technician.account_orders import Sender, an_amount, order
 from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
+from gateway.technician.letter import desk
+from gateway.technician.outlook import Outlook, Window
 from gateway.technician.relay import moment, reason_option
-from gateway.technician.stored import opened
+from gateway.technician.stored import reading
+from gateway.technician.supply_figures import summary
 
 ACTIONS = click.Choice([one.value for one in (Action.DISCONNECT, Action.TRIP, Action.SHED)])
+RUN_OUT_S = 30 * DAY_S
+"""Approvals that ran out are shown so long: somebody wonders why nothing happens."""
 hours_option = click.option(
     "--hours", type=click.IntRange(1, 168), help="Valid for so long from now on; default: 24."
 )
@@ -49,6 +51,10 @@ def disconnect() -> None:
     """
 
 
+disconnect.add_command(beforehand.calendar)
+disconnect.add_command(beforehand.served)
+
+
 # --- looking --------------------------------------------------------------------------------------
 
 
@@ -59,31 +65,52 @@ def list_(path: Path) -> None:
 
     Then how well it went in the last 30 days: times, wrong cuts, late restores, refused cuts.
     """
-    now = SystemClock().now()
-    switching = load_config(path).switching
-    with opened(path, None) as (file, zone):
-        found = supply.cases(file)
-        votes = ApprovalReader(file).standing(now)
-        precautions = PrecautionReader(file)
-        stops, dry = precautions.stops(), precautions.dry_run()
-        summary = supply.summary(file, now, switching.times.late_s) if switching else ""
-    if found is None:
-        click.echo("disconnections: not available, this gateway disconnects nobody")
-    else:
-        rows = [
-            (one.account, one.meter, one.state, moment(one.since, zone))
-            for one in found
-            if one.state is not State.WATCH
-        ]
-        click.echo(tabulate(rows, ("account", "meter", "state", "since"), disable_numparse=True))
-    if votes:
-        click.echo("\n" + _votes(votes, zone))
-    for one in stops:
-        click.echo(f"\nstopped by {one.by} on {moment(one.at, zone)}: {one.reason}")
-    if dry:
-        click.echo("\ndry run: nothing is switched")
-    if summary:
-        click.echo("\n" + summary)
+    with _looking(path) as window:
+        switching = window.config.switching
+        if switching is None:
+            click.echo(f"this gateway disconnects nobody: {path} has no [switching]")
+        else:
+            click.echo(_cases(window))
+        if votes := ApprovalReader(window.file).standing(window.now):
+            click.echo("\n" + _votes(votes, window.zone))
+        for line in _for_all(window):
+            click.echo(f"\n{line}")
+        if switching:
+            click.echo("\n" + summary(window.file, window.now, switching.times.late_s))
+
+
+@contextlib.contextmanager
+def _looking(path: Path) -> Iterator[Window]:
+    """The gateway as it is at this moment."""
+    config = load_config(path)
+    at = desk(config)
+    with reading(config.database) as file, file.snapshot():
+        zone = ZoneInfo(config.gateway.timezone)
+        yield Window(file, config, zone, at.clock.now(), at.state())
+
+
+def _cases(window: Window) -> str:
+    found = [kept.case for kept in SwitchingReader(window.file).cases_under_way()]
+    if not found:
+        return "no disconnection is under way"
+    rows = [
+        (one.account, one.meter, one.state, moment(one.since, window.zone), str(one.round))
+        for one in found
+    ]
+    headers = ("account", "meter", "state", "since", "round")
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def _for_all(window: Window) -> Iterator[str]:
+    """What holds for every account."""
+    if window.state is None:
+        yield "the gateway is not running, so nothing is cut or restored: systemctl status taiqu"
+    if stopped := window.stopped():
+        yield f"all cuts are stopped: {stopped}"
+    if latched := SwitchingReader(window.file).mass().latched:
+        yield f"all cuts are latched: {latched}; taiqu disconnect release releases them"
+    if window.dry_run():
+        yield "dry run: no relay is tripped"
 
 
 def _votes(votes: list[Vote], zone: ZoneInfo) -> str:
@@ -114,65 +141,71 @@ def _up_to(vote: Vote) -> str:
 @click.option("--language", type=click.Choice(["zh", "en"]), help="Default: the account's.")
 def why(path: Path, number: str, language: str | None) -> None:
     """Explain for the customer on the phone what will happen, when, and what would prevent it."""
-    config = load_config(path)
-    now = SystemClock().now()
-    with opened(path, None) as (file, zone):
-        account = AccountReader(file).current(number)
+    with _looking(path) as window:
+        account = AccountReader(window.file).current(number)
         if account is None:
             raise click.ClickException(f"no account {number}; taiqu account list shows them all")
-        click.echo("\n".join(_explained(file, config, account, zone, language)))
-        for line in _papers(file, account, zone, now):
+        outlook = window.outlook(account)
+        if isinstance(outlook, NoPoint):
+            chinese, english = REASONS[outlook]
+            if (language or account.language).startswith("en"):
+                click.echo(f"Account {number} is not cut from here: {english}.")
+            else:
+                click.echo(f"账户 {number} 不由本网关停电：{chinese}。")
+            return
+        if isinstance(outlook, str):
+            click.echo(f"account {number} is not disconnected from here: {outlook}")
+            return
+        found = outlook.case, outlook.facts, outlook.setting
+        for line in explain(*found, language or account.language):
             click.echo(line)
+        click.echo("\nfor the technician:")
+        for line in _papers(window, account, outlook):
+            click.echo(f"  {line}")
 
 
-def _explained(
-    file: Connection, config: Config, account: Account, zone: ZoneInfo, language: str | None
-) -> list[str]:
-    never = _never(config, account, language or account.language)
-    found = supply.judged(file, account.number)
-    if never and (found is None or found.case.state is State.WATCH):
-        return [never]
-    policies = config.prepayment.policies if config.prepayment else {}
-    policy = policies.get(account.policy)
-    if found is None or policy is None:
-        return ["not available: this gateway does not disconnect this account"]
-    if found.facts is None:
-        return [f"{found.case.state} since {moment(found.case.since, zone)}; nothing decided yet"]
-    setting = Setting(
-        regimes=Regimes(),
-        policy=policy,
-        calendar=stored_calendar(PrecautionReader(file), zone),
-        zone=zone,
-    )
-    lines = explain(found.case, found.facts, setting, language or account.language)
-    return [*lines, f"({moment(found.facts.at, zone)})"]
-
-
-def _never(config: Config, account: Account, language: str) -> str:
-    """Why an account cannot be cut at all; empty: it has a relay."""
-    point = point_of(account, {one.asset: one for one in config.meters})
-    if config.switching is None or not isinstance(point, NoPoint):
-        return ""
-    chinese, english = REASONS[point]
-    if language.startswith("en"):
-        return f"Account {account.number} is not cut from here: {english}."
-    return f"账户 {account.number} 不由本网关停电：{chinese}。"
-
-
-def _papers(file: Connection, account: Account, zone: ZoneInfo, now: float) -> Iterator[str]:
+def _papers(window: Window, account: Account, outlook: Outlook) -> Iterator[str]:
     """What stands for and against it in the gateway's papers."""
-    precautions = PrecautionReader(file)
-    for vote in ApprovalReader(file).standing(now, account.number):
+    file, zone, case = window.file, window.zone, outlook.case
+    since = f" since {moment(case.since, zone)}" if case.since else ""
+    yield f"case: {case.state}{since}" + (f", ended: {ended(case, 'en')}" if case.ended else "")
+    if kept := SwitchingReader(file).relay(case.meter):
+        yield _relay(kept, zone)
+    veto = outlook.facts.account.no_cut if outlook.facts.account else None
+    if veto:
+        yield f"protected until {veto.until or 'removed'}: {veto.reason}"
+    for decided in SwitchingReader(file).decisions(account.number, 1):
+        said = "; ".join(text for _, _, text in decided.failed)
+        verdict = "allowed" if decided.allowed else f"not cut: {said}"
+        yield f"judged {moment(decided.at, zone)} for {decided.purpose}: {verdict}"
+    for vote in ApprovalReader(file).standing(window.now - RUN_OUT_S, account.number):
         named = account.number in (vote.account, *vote.accounts)
         if named or account.policy in vote.policies:
-            until = moment(vote.expires, zone)
-            yield f"{vote.step} of {vote.action} by key {vote.key}, until {until}"
-    for one in precautions.served(account.number):
+            problem = void(vote, window.moment())
+            yield _vote(vote, zone) + (f"; it does not count: {problem}" if problem else "")
+    for one in PrecautionReader(file).served(account.number, case.round):
         yield f"{one.what} {one.round} served {moment(one.served, zone)} by {one.channel}"
-    if reason := protected(now, stored_calendar(precautions, zone)):
+    if reason := protected(window.now, outlook.setting.calendar):
         yield f"now is a protected time: {reason}"
-    for stop in precautions.stops():
-        yield f"all cuts are stopped by {stop.by}: {stop.reason}"
+    yield from _for_all(window)
+
+
+def _relay(kept: KeptRelay, zone: ZoneInfo) -> str:
+    relay = kept.relay
+    parts = [f"relay {relay.meter}: {relay.state} since {moment(relay.since, zone)}"]
+    if not relay.confirmed:
+        parts.append(f"{'open' if relay.wanted_open else 'closed'} is wanted and not proven")
+    if kept.command:
+        parts.append(f"by {kept.command} ({kept.purpose})")
+    if relay.fault:
+        parts.append(f"fault: {relay.fault}")
+    return ", ".join(parts)
+
+
+def _vote(vote: Vote, zone: ZoneInfo) -> str:
+    up_to = "" if vote.step is Step.REQUEST else f" up to {yuan(vote.debt_max_e4)} owed"
+    until = moment(vote.expires, zone)
+    return f"{vote.step} {vote.id} of {vote.action} by key {vote.key}{up_to}, until {until}"
 
 
 # --- ordering -------------------------------------------------------------------------------------
@@ -192,7 +225,12 @@ def request(sender: Sender, number: str, reason: str) -> None:
 @click.argument("number", required=False)
 @click.option("--action", type=ACTIONS, default=Action.DISCONNECT.value, show_default=True)
 @click.option("--request", help="Id of the order that is meant; of shed it is needed.")
-@click.option("--debt-max", metavar="YUAN", help="It holds for a debt up to this: 100.00.")
+@click.option(
+    "--debt-max",
+    callback=an_amount,
+    metavar="YUAN",
+    help="It holds for a debt up to this: 100.00.",
+)
 @hours_option
 def approve(
     sender: Sender,
@@ -229,7 +267,7 @@ def cancel(sender: Sender, number: str, reason: str) -> None:
 @order
 @click.option("--account", "accounts", multiple=True, help="For this one; several times.")
 @click.option("--policy", "policies", multiple=True, help="For all with this row of limits.")
-@click.option("--debt-max", metavar="YUAN", required=True)
+@click.option("--debt-max", callback=an_amount, metavar="YUAN", required=True)
 @click.option("--days", type=click.IntRange(1, 90), required=True, help="Valid from now on.")
 def delegate(
     sender: Sender,

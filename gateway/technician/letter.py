@@ -99,11 +99,16 @@ class Desk:
 
     def running(self) -> bool:
         """Whether the gateway has lately written what it is doing."""
+        return self.state() is not None
+
+    def state(self) -> livestate.State | None:
+        """What the running gateway is doing; None if it is not running, or we may not know."""
         try:
             state = livestate.read(self.config.run_directory)
         except OSError:
-            return False
-        return state is not None and self.clock.now() - float(state["at"]) <= STALE_AFTER_S
+            return None
+        fresh = state is not None and self.clock.now() - float(state["at"]) <= STALE_AFTER_S
+        return state if fresh else None
 
     def _payload(self, body: Mapping[str, Any], key: Path | None) -> tuple[str, bytes]:
         now, id_ = self.clock.now(), str(uuid.uuid4())
@@ -164,14 +169,32 @@ def tell(desk: Desk, answer: Answer, *, as_json: bool) -> int:
         click.echo(f"{last.stage}: {last.reason}" if last.reason else last.stage)
         for name, value in json.loads(last.data).items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            click.echo(f"  {name}: {text}")
-    if last and last.reason.startswith(Why.UNSIGNED):
-        click.echo("sign it: give the command --key FILE; see taiqu key", err=True)
+            click.echo(f"  {name}: {text or 'nothing'}")
+    if hint := last and _hint(desk, last.reason):
+        click.echo(hint, err=True)
     if last is None:
         click.echo(_silence(desk, answer), err=True)
     elif not last.final:
         click.echo(f"not done yet; look again with: taiqu account answer {answer.id}", err=True)
     return 0 if last and last.stage in ("accepted", "sent", "confirmed") else 1
+
+
+def _hint(desk: Desk, reason: str) -> str:
+    """What to do about a signature that is not accepted, or a clock that is not trusted."""
+    keys = f"the key file that [keys] in {desk.config.path} names"
+    hints = {
+        Why.UNSIGNED: "sign it: give the command --key FILE; see taiqu key",
+        Why.UNKNOWN: f"taiqu key show FILE prints the lines that belong into {keys}; then restart",
+        Why.WRONG: f"{keys} has another key of this name: compare taiqu key show of both files",
+        Why.REVOKED: "take another key; this one was lost or given up",
+        Why.EARLY: "take another key, or wait",
+        Why.LATE: f"take another key, or have its not_after in {keys} put off",
+        Why.OUT_OF_ROLE: "somebody else has to sign this; taiqu key show keys.toml lists who may",
+    }
+    found = next((hint for why, hint in hints.items() if reason.startswith(why)), "")
+    if "clock is not trusted" in reason:
+        found = "let the clock follow a time source (see timedatectl), also one on a laptop by NTP"
+    return found
 
 
 def _tree(answer: Answer) -> dict[str, Any]:
@@ -191,7 +214,10 @@ def _silence(desk: Desk, answer: Answer) -> str:
     again = f"the answer will be there with: taiqu account answer {answer.id}"
     minutes = VALID_S / 60
     if desk.running():
-        return f"no answer yet: the gateway is busy or its disk is full; {again}"
+        return (
+            "no answer yet: the gateway is busy, its disk is full, or it has just stopped"
+            f" (systemctl status taiqu); {again}"
+        )
     return (
         f"the gateway is not running, so nothing was done: look at journalctl -u taiqu; should it"
         f" start within {minutes:.0f} minutes it carries the order out; {again}"

@@ -9,11 +9,14 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
+from gateway.config import Config
 from gateway.disconnection.relay import Relay
-from gateway.technician import supply
+from gateway.explain import did_you_mean
+from gateway.store.switching import SwitchingReader
 from gateway.technician.account_orders import Sender, order
+from gateway.technician.check import load_config
 from gateway.technician.cli import config_option
-from gateway.technician.stored import opened
+from gateway.technician.stored import reading
 
 reason_option = click.option("--reason", required=True, help="Why: it is kept for ever.")
 switch = click.Choice(["on", "off"])
@@ -34,24 +37,39 @@ def relay() -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 def show(path: Path, meter: str | None, *, as_json: bool) -> None:
     """Show how each relay stands: what is wanted, and what is proven."""
-    with opened(path, None) as (file, zone):
-        found = supply.relays(file)
-    if found is None:
-        raise click.ClickException("not available: this gateway switches no relays")
-    rows = [one for one in found if meter in (None, one.meter)]
-    if meter and not rows:
-        raise click.ClickException(f"no relay of a meter {meter}; taiqu relay show lists all")
+    config = load_config(path)
+    if config.switching is None:
+        raise click.ClickException(f"this gateway switches no relays: {path} has no [switching]")
+    with reading(config.database) as file:
+        known = {one.relay.meter: one.relay for one in SwitchingReader(file).relays()}
+    able = [one.asset for one in config.meters if one.profile.relay]
+    found = {asset: known.get(asset) for asset in (*able, *sorted(known.keys() - set(able)))}
+    if meter and meter not in found:
+        raise click.ClickException(_no_relay(config, meter))
+    shown = {asset: one for asset, one in found.items() if meter in (None, asset)}
     if as_json:
-        click.echo(json.dumps({"relays": [asdict(one) for one in rows]}, ensure_ascii=False))
+        trees = [asdict(one or Relay(meter=asset)) for asset, one in shown.items()]
+        click.echo(json.dumps({"relays": trees}, ensure_ascii=False))
         return
+    zone = ZoneInfo(config.gateway.timezone)
     headers = ("meter", "relay", "since", "wanted", "operated today", "fault")
-    click.echo(tabulate([_row(one, zone) for one in rows], headers, disable_numparse=True))
+    rows = [_row(asset, one, zone) for asset, one in shown.items()]
+    click.echo(tabulate(rows, headers, disable_numparse=True))
 
 
-def _row(one: Relay, zone: ZoneInfo) -> tuple[str, ...]:
+def _no_relay(config: Config, meter: str) -> str:
+    if any(one.asset == meter for one in config.meters):
+        return f"meter {meter} has no relay that could be switched: its profile names none"
+    known = tuple(one.asset for one in config.meters)
+    return f"no meter {meter} in {config.path}; {did_you_mean(meter, known)}"
+
+
+def _row(asset: str, one: Relay | None, zone: ZoneInfo) -> tuple[str, ...]:
+    if one is None:
+        return asset, "nothing seen or wanted yet", "", "", "", ""
     wanted = "open" if one.wanted_open else "closed"
     return (
-        one.meter,
+        asset,
         one.state,
         moment(one.since, zone),
         wanted if one.confirmed else f"{wanted}, not proven",
