@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
+SWITCH_S = 5.0
+"""How often switching looks at what nobody tells it of: the clock, the connection."""
 HOUSEKEEPING_S = 60.0
 POLL, COLLECT, GRID, LETTERS, MONEY = "poll", "collect", "grid", "letters", "money"
 STOP, SWITCH = "stop", "switch"
@@ -249,7 +251,7 @@ class Core:
         if self._switching is None:
             return math.inf
         self._due[SEND] = now  # what it tells is urgent
-        return self._switching.tick(now, wall)
+        return min(self._switching.tick(now, wall), now + SWITCH_S)
 
     def _read_letters(self, now: float, wall: float) -> float:
         if self._letters is None:

@@ -29,7 +29,7 @@ from gateway.acquisition.line import SILENT_CHARACTERS, Line
 from gateway.acquisition.port import Direction
 from gateway.acquisition.ports import make_port
 from gateway.acquisition.runner import run_line
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.config import Config, ConfigError, LineTable, MeterConfig, load
 from gateway.core import Core
 from gateway.events import Event, Job
@@ -58,14 +58,17 @@ DRAIN_S = 2.0
 """How long a stopping daemon waits for what the broker still owes us."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one gateway until it is told to stop, and return the exit status."""
+def main(argv: Sequence[str] | None = None, clock: Clock | None = None) -> int:
+    """Run one gateway until it is told to stop, and return the exit status.
+
+    ``clock`` stands instead of the system's.
+    """
     parser = argparse.ArgumentParser(prog="taiqu run", description="Run the gateway.")
     parser.add_argument("--config", type=Path, default=Path("/etc/taiqu/gateway.toml"))
     args = parser.parse_args(argv)
     set_up_log()
     try:
-        daemon = Daemon(load(args.config))
+        daemon = Daemon(load(args.config), clock or SystemClock())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -94,11 +97,11 @@ def set_up_log() -> None:
 class Daemon:
     """One gateway: its parts, its threads, its loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock) -> None:
         """Raises ConfigError if a file that the configuration names cannot be used."""
         self._config = config
         self._link_settings = link_settings(config)
-        self._clock = SystemClock()
+        self._clock = clock
         self._random = random.Random(secrets.randbits(64))
         self._inbox: queue.Queue[Event] = queue.Queue(INBOX_SIZE)
         self._stopping = threading.Event()

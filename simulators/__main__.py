@@ -9,19 +9,26 @@ standard input and answered on standard output, a line each:
     silence A01     the meter with this asset number or address stops answering
     wake A01        it answers again
     press A01       its customer presses the button that closes the relay, once that is allowed
+
+``--movements FILE`` writes down what the relays truly do, whatever they say of it: a JSON object a
+line, with ``at`` (Unix time), ``meter``, ``closed`` (the customer has supply from then on) and
+``cause``.
 """
 
+import json
 import signal
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from simulators.area import PROFILES, Area, AreaError, build_area, demo_area, load_area
 from simulators.faults import Faults, FaultsError
+from simulators.relay import SimRelay
 from simulators.server import PortError, Server
 
 DLT645_MODELS = {"1": "dlt645-2007-single-phase", "3": "dlt645-2007-three-phase"}
@@ -53,6 +60,7 @@ class Options:
     delay_ms: int
     faults: Faults
     seed: int
+    movements: TextIO | None = None
 
     @property
     def modbus_tcp(self) -> bool:
@@ -100,6 +108,20 @@ def _described(options: Options) -> Area:
     ]
     line = {"name": "line1", "tcp": options.modbus_tcp, "meter": meters}
     return build_area({"seed": options.seed, "line": [line]}, profiles, "command line")
+
+
+def write_movements(area: Area, out: TextIO) -> None:
+    """Write each movement of a relay's contact to ``out`` as it happens."""
+
+    def write(asset: str, relay: SimRelay, at: float, on: bool) -> None:
+        cause = relay.movements[-1].cause
+        said = {"at": at, "meter": asset, "closed": on, "cause": cause}
+        out.write(json.dumps(said) + "\n")
+        out.flush()
+
+    for asset, meter in area.meters.items():
+        if meter.relay:
+            meter.relay.feeds(partial(write, asset, meter.relay))
 
 
 def _serve(server: Server, area: Area, options: Options) -> None:
@@ -173,6 +195,12 @@ _FILE = click.Path(path_type=Path)
 @click.option("--delay-ms", type=click.IntRange(0, 5000), default=40, help="Reply delay.")
 @click.option("--faults", default="", callback=_faults, metavar="SPEC", help="Of every line.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, other customers.")
+@click.option(
+    "--movements",
+    type=click.File("a", encoding="utf-8", lazy=False),
+    metavar="FILE",
+    help="Write down what the relays do.",
+)
 def main(**arguments: Any) -> None:
     """Be a meter, or a whole area of them, until stopped.
 
@@ -184,6 +212,8 @@ def main(**arguments: Any) -> None:
     server = Server(SystemClock())
     try:
         area = _described(options)
+        if options.movements:
+            write_movements(area, options.movements)
         _serve(server, area, options)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())

@@ -122,7 +122,8 @@ def demo_area(seed: int = 1, profiles: Path = PROFILES) -> Area:
     meters at 2400.  On the other line two Modbus meters at 9600 8N1 and two DL/T 645-2007 meters at
     2400 8E1 on the same pair.
 
-    No meter counts money down by itself: balances are the gateway's.
+    No meter counts money down by itself: balances are the gateway's.  Who is allowed to close the
+    relay again presses its button after 8 s.
 
     Raises AreaError if ``profiles`` lacks a model.
     """
@@ -138,6 +139,7 @@ def demo_area(seed: int = 1, profiles: Path = PROFILES) -> Area:
             "delay_ms": 25 + 5 * (n % 5),
             "preamble": n % 5,
             "prepays": "none",
+            "relay": "button=8",
             **({"baud": 9600, "parity": "E"} if n <= 6 else slow),
         }
         for n in range(1, 13)

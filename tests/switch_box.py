@@ -1,404 +1,296 @@
-"""The smallest gateway around the pure rules of switching: rows, jobs, and nothing else.
+"""The gateway of the torture: the real rooms of switching, money and orders on a disk in memory.
 
-It stands where the daemon's own rooms stand, so that thousands of days pass in a second.  What a
-power cut leaves is ``Rows``: everything else is forgotten.  One call from outside is one
-transaction; what has to be done outside is put into ``out`` and done after the commit.
+One box is one life, from a start to the next power cut: then all of its objects are thrown away,
+and the next one is built from what was committed.  Only the lines, the clock and the connection
+are played; they stand in tests/switch_torture.py.
 """
 
+import math
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from random import Random
 from typing import Protocol
 
-from gateway.disconnection import case as cases
-from gateway.disconnection import facts as kept_facts
-from gateway.disconnection import friendly, mass_limits
-from gateway.disconnection import relay as relays
-from gateway.disconnection.case import BEFORE_SENT, IN_FLIGHT, Case, Do, Signal, State
-from gateway.disconnection.facts import AtMeter, Box, Facts, Money, Purpose
-from gateway.disconnection.friendly import Calendar
-from gateway.disconnection.mass_limits import Limits
-from gateway.disconnection.preflight import Decision, preflight
-from gateway.disconnection.procedure import (
-    due_of,
-    duties,
-    follow,
-    result,
-    step,
-    tick,
-    verdict,
-    why_cancel,
-)
-from gateway.disconnection.regimes import Regimes
-from gateway.disconnection.relay import Relay, Times
-from gateway.disconnection.relay_table import Do as AtRelay
-from gateway.disconnection.relay_table import Signal as Told
-from gateway.disconnection.relay_table import State as Stands
-from tests.switch_rows import Out, Rows
-from tests.switch_street import Home, Look
+from gateway.acquisition.days import day_of, end_of
+from gateway.acquisition.polling import Polling
+from gateway.clock import ClockState
+from gateway.config import Config, load
+from gateway.config_switching import Switching as Settings
+from gateway.events import Arrived, Job, JobDone
+from gateway.money.prepaid import Prepaid
+from gateway.north.commands import Judge
+from gateway.north.delivery import Delivery, DeliverySettings
+from gateway.orders import Orders
+from gateway.prepayment import drafts, rerate
+from gateway.prepayment.account import Account, Metering
+from gateway.prepayment.ledger import Draft, Ledger, reversal
+from gateway.prepayment.settle import Part, Position
+from gateway.prepayment.validity import TOTAL, Flag
+from gateway.recorder import Recorder
+from gateway.store.commands import Commands
+from gateway.store.outbox import Message
+from gateway.switching.room import SwitchingRoom, World
+from gateway.uplink import Reach
+from simulators.area import PROFILES
+from tests.switch_disk import Disk, Ears, Platter
+from tests.switch_persons import KEYS
+from tests.switch_street import BEGIN, HOMES, ZONE, Home
 
-REGIMES, TIMES, LIMITS = Regimes(), Times(), Limits()
-SEND_WITHIN_S = 20.0
-CALL_BEFORE_S = 7200.0
+GATEWAY = "torture"
+DAY = timedelta(days=1)
+OPENED = day_of(BEGIN, ZONE) - DAY
+WATCH_S = 4 * 3600
+"""Between looks at an open relay: in between the polls, which are not played, would tell."""
+CONFIG = f"""
+[gateway]
+name = "{GATEWAY}"
+profiles = "{PROFILES}"
+run_directory = "run"
+[store]
+directory = "store"
+ballast_mib = 1
+[mqtt]
+brokers = ["mqtt://one:1883"]
+[prepayment]
+tariffs = "tariffs"
+[[policy]]
+name = "home"
+alert_1 = "20.00"
+alert_2 = "10.00"
+hysteresis = "2.00"
+overdraft = "5.00"
+emergency = "10.00"
+hoarding = "100000.00"
+close_allowed = "5.00"
+[[line]]
+name = "east"
+port = "socket://127.0.0.1:7001"
+"""
 
 
-class World(Protocol):
-    """What the gateway sees of the world around it."""
+class Outside(Protocol):
+    """What the box sees of the world."""
 
-    trusted: bool
-    stopped: bool
-    drained: bool
-    sound: bool
-    dry_run: bool
-    calendar: Calendar | None
-    homes: list[Home]
+    platter: Platter
+    settings: Settings
+    config: Config
+    draw: Random
+    now: float
 
     def wall(self) -> float: ...
-    def today(self) -> date: ...
-    def random(self) -> float: ...
+    def state(self) -> ClockState: ...
+    def reach(self) -> Reach: ...
+    def fails(self) -> bool: ...
 
 
-class Gateway:
-    """One life of it, from one start to the next power cut."""
+class Box:
+    """One life of the gateway."""
 
-    def __init__(self, world: World, rows: Rows) -> None:
-        self.world, self.rows = world, rows
-        self.out: list[Out] = []
-        self.energy: dict[str, int] = {}
-        self.decided: list[tuple[Facts, Decision]] = []
-        for home in world.homes:
-            asset = home.meter.asset
-            rows.relays.setdefault(asset, Relay(meter=asset, direct=home.direct))
-            if home.number not in rows.cases:
-                standing = home.standing
-                rows.cases[home.number] = Case(
-                    account=home.number,
-                    meter=asset,
-                    regime=standing.regime,
-                    class_=standing.class_,
-                )
-
-    def start(self) -> None:
-        """After a power cut."""
-        self.rows.mass = mass_limits.started(self.rows.mass, self.world.wall())
-        for home in self.world.homes:
-            relay = self.rows.relays[home.meter.asset]
-            self.tell(home, Told.START)
-            if relay.state in (Stands.RESTORE_WANTED, Stands.STUCK_OPEN):
-                self.out.append(Out("turn", home, relay.next_at))
-            for effect in duties(self.rows.cases[home.number]):
-                self._do(home, effect)
-            self.look_at(home)
-
-    # --- the case -----------------------------------------------------------------------------
-
-    def look_at(self, home: Home) -> None:
-        """What follows from the books and from the time, for one account."""
-        now, case = self.world.wall(), self.rows.cases[home.number]
-        asset = home.meter.asset
-        case = self.rows.cases[home.number] = follow(case, home.standing, asset)
-        money = self.money(home)
-        books = (home.standing, money, home.policy)
-        veto = home.standing.no_cut
-        reason = why_cancel(case, *books, meter=asset, no_cut=veto)
-        if reason:
-            self.signal(home, Signal.CANCEL, reason=reason)
-        if not self.world.trusted:
-            return  # nothing that leads to a cut happens at a time that nobody knows
-        case = self.rows.cases[home.number]
-        if case.state is State.WATCH:
-            # What would be cancelled at once does not begin: no notices that are taken back.
-            begun = replace(follow(case, home.standing, asset), state=State.WARNED)
-            if why_cancel(begun, *books, meter=asset, no_cut=veto):
-                return
-        beyond = home.balance_e4 <= home.beyond_e4
-        if home.balance_e4 > home.policy.alert_2_e4 + home.policy.hysteresis_e4:
-            self.signal(home, Signal.RECOVERED)
-        elif home.balance_e4 <= home.policy.alert_2_e4:
-            self.signal(home, Signal.LOW)
-        if beyond:
-            self.signal(home, Signal.BEYOND, moment=home.owed_since)
-        self.by_time(home, now)
-
-    def by_time(self, home: Home, now: float) -> None:
-        """What the time alone brings."""
-        for _ in range(10):
-            signal = tick(self.rows.cases[home.number], now, REGIMES)
-            if signal is None:
-                break
-            if signal is Signal.LEAD_OVER:
-                self._schedule(home, now)
-            else:
-                self.signal(home, signal)
-        if (at := self._next(self.rows.cases[home.number], now)) is not None:
-            self.out.append(Out("tick", home, at))
-
-    def signal(
-        self, home: Home, signal: Signal, *, moment: float | None = None, reason: str = ""
-    ) -> None:
-        before = self.rows.cases[home.number]
-        if (before.state, signal) not in cases.ROWS:
-            return
-        case, effects = step(
-            before, signal, self.world.wall(), REGIMES, moment=moment, reason=reason
+    def __init__(self, world: Outside) -> None:
+        wall, config = world.wall, world.config
+        assert config.prepayment
+        self.world, self.jobs = world, list[tuple[str, Job]]()
+        self.disk = Disk(world.platter, world.fails, world.draw)
+        self.disk.power_up(wall())
+        outbox = Ears(self.disk, wall)
+        self.recorder = Recorder(self.disk, outbox, GATEWAY, config.store, wall, world.state)
+        self.polling = Polling(config.meters, (), world.draw.random)
+        parts = (self.disk, self.recorder, wall, world.state, None)
+        self.prepaid = Prepaid(config, config.prepayment, *parts)
+        delivery: Delivery[Message] = Delivery(
+            DeliverySettings(brokers=("mqtt://one",)), world.draw
         )
-        self.rows.cases[home.number] = case
-        if before.state in (State.SCHEDULED, State.PREFLIGHT) and case.state in (
-            *(State.WATCH, State.APPROVED, State.NOTICE_SERVED),
-        ):
-            self.rows.mass = mass_limits.withdrawn(self.rows.mass, before.trip_at)
-        if case.state is State.DUE is not before.state:
-            mass, accounts = self.rows.mass, len(self.world.homes)
-            self._mass(mass_limits.fell_due(mass, LIMITS, accounts, self.world.wall()))
-        for effect in effects:
-            self._do(home, effect)
-
-    def _mass(self, after: mass_limits.State) -> None:
-        if after.latched and not self.rows.mass.latched:
-            self.out.append(Out("latched", self.world.homes[0], said=after.latched))
-        self.rows.mass = after
-
-    def _schedule(self, home: Home, now: float) -> None:
-        accounts = len(self.world.homes)
-        lead_s = kept_facts.Margins().restore_lead_s
-        earliest = friendly.next_free(now + 1800, lead_s, self.world.calendar) or now + 1800
-        moment = mass_limits.slot(self.rows.mass, LIMITS, accounts, earliest, self.world.random())
-        self.signal(home, Signal.LEAD_OVER, moment=moment)
-        case = self.rows.cases[home.number]
-        self._mass(mass_limits.asked(self.rows.mass, LIMITS, accounts, case.trip_at, now))
-
-    def _do(self, home: Home, effect: cases.Effect) -> None:
-        case = self.rows.cases[home.number]
-        match effect.do:
-            case Do.WARN | Do.SERVE_NOTICE | Do.ASK_APPROVAL | Do.REPORT | Do.WORK_ORDER:
-                said = f"{case.state}: {effect.reason}" if effect.do is Do.REPORT else ""
-                self.out.append(Out(effect.do, home, effect.at, said or str(case.round)))
-            case Do.LAST_CALL:
-                self.out.append(Out(effect.do, home, effect.at - CALL_BEFORE_S, str(case.round)))
-            case Do.RUN_PREFLIGHT:
-                self.out.append(Out("poll", home, said="preflight"))
-            case Do.SEND_TRIP:
-                self.tell(home, Told.WANT_OPEN)
-            case Do.RESTORE:
-                self.want_closed(home)
-
-    @staticmethod
-    def _next(case: Case, now: float) -> float | None:
-        """The next moment at which the time alone may change something."""
-        rules = REGIMES.find(case.regime, case.class_)
-        if rules is None or case.state not in BEFORE_SENT:
-            return None
-        notice = case.notice_at or now
-        called = case.last_call_at
-        moments: tuple[float, ...] = (case.approved_until or 0.0,)
-        match case.state:
-            case State.WARNED:
-                moments = ((case.owed_since or now) + rules.overdue_s,)
-            case State.DUE:
-                moments = (case.asked_at + rules.renew_s,)
-            case State.NOTICE_SERVED | State.APPROVED:
-                ready = max(notice + rules.lead_s[case.class_], case.not_before)
-                moments = (*moments, ready, notice + rules.notice_age_max_s + 1)
-            case State.SCHEDULED if called is None:
-                # The call itself is made two hours before; nobody waits for its proof earlier.
-                asked = max(case.asked_at, case.trip_at - CALL_BEFORE_S)
-                moments = (*moments, asked + rules.last_call_renew_s)
-            case State.SCHEDULED:
-                moments = (*moments, max(case.trip_at, (called or now) + rules.last_call_s))
-        return min((one for one in moments if one > now), default=None)
-
-    # --- the decision -------------------------------------------------------------------------
-
-    def polled(self, home: Home, why: str, found: Look | None) -> None:
-        """A fresh poll, asked for by the procedure of the case or of the relay."""
-        asset = home.meter.asset
-        relay, state = self.rows.relays[asset], self.rows.cases[home.number].state
-        if found and why != "energy":
-            self.energy[asset] = found.energy_mj
-        if why == "preflight":
-            if state is State.PREFLIGHT:
-                self.signal_of(home, self.decide(home, found))
-        elif why == "recheck":
-            if relay.state is Stands.TRIP_WANTED:
-                self._again(home, found)
-        elif why == "energy" and found and found.seen is Told.SEEN_OPEN:
-            grew = found.energy_mj > self.energy.get(asset, found.energy_mj)
-            known = asset in self.energy
-            self.tell(home, (Told.GREW if grew else Told.STILL) if known else Told.NO_REPLY)
-            self.energy[asset] = found.energy_mj
-        else:
-            self.tell(home, found.seen if found else Told.NO_REPLY)
-
-    def signal_of(self, home: Home, decision: Decision) -> None:
-        free = None
-        if not decision.allowed:
-            now, lead_s = self.world.wall(), kept_facts.Margins().restore_lead_s
-            free = friendly.next_free(now, lead_s, self.world.calendar)
-        self.signal(home, verdict(decision), moment=free)
-        if not decision.allowed or decision.dry:
-            self.by_time(home, self.world.wall())
-
-    def _again(self, home: Home, found: Look | None) -> None:
-        """A trip whose reply was lost, and that did not happen, is judged anew."""
-        purpose, until = self.rows.purpose[home.meter.asset]
-        decision = self.decide(home, found, purpose, until)
-        if decision.send:
-            self.tell(home, Told.WANT_OPEN)
-        elif purpose is Purpose.ARREARS:
-            self.signal(home, Signal.REFUSED)
-        else:
-            self.want_closed(home)
-
-    def decide(
-        self,
-        home: Home,
-        found: Look | None,
-        purpose: Purpose = Purpose.ARREARS,
-        until: float | None = None,
-    ) -> Decision:
-        facts = self._facts(home, found, purpose, until)
-        decision = preflight(facts)
-        self.decided.append((facts, decision))
-        asset = home.meter.asset
-        if decision.send and self.rows.relays[asset].state is Stands.CLOSED:
-            self.rows.mass = mass_limits.sent(self.rows.mass, facts.at)
-            self.rows.purpose[asset] = (purpose, facts.at + 600 if until is None else until)
-        return decision
-
-    def ordered(self, id_: str, home: Home, until: float, found: Look | None) -> str:
-        """A person ordered this trip; the same id gives the same answer."""
-        if id_ not in self.rows.commands:
-            decision = self.decide(home, found, Purpose.ORDER, until)
-            if decision.send:
-                self.tell(home, Told.WANT_OPEN)
-            self.rows.commands[id_] = "sent" if decision.send else "refused"
-        return self.rows.commands[id_]
-
-    def _facts(
-        self, home: Home, found: Look | None, purpose: Purpose, until: float | None
-    ) -> Facts:
-        world, now = self.world, self.world.wall()
-        asset = home.meter.asset
-        relay = self.rows.relays[asset]
-        lead_s = kept_facts.Margins().restore_lead_s
-        reasons = mass_limits.refuse(self.rows.mass, LIMITS, len(world.homes), now)
-        return Facts(
-            at=now,
-            purpose=purpose,
-            account=home.standing,
-            money=self.money(home),
-            due=due_of(
-                self.rows.cases[home.number],
-                REGIMES,
-                approved=tuple(home.approvals),
-                unprotected_at=home.unprotected_at,
-                valid_until=until,
-            ),
-            meter=AtMeter(
-                address=home.meter.address,
-                number=home.meter.address,
-                number_read=found.number if found else "",
-                number_age_s=1.0 if found else None,
-                position=relay.state.value,
-                fault=relay.fault,
-                closed=found is not None and found.seen is Told.SEEN_CLOSED,
-                status_age_s=1.0 if found else None,
-                protected_supply=found is not None and found.protected,
-                operations=relay.operations,
-            ),
-            box=Box(
-                clock_trusted=world.trusted,
-                protected=friendly.protected_within(now, lead_s, world.calendar),
-                calendar=world.calendar.version if world.calendar else "",
-                mass=reasons,
-                drained=world.drained,
-                stopped=world.stopped,
-                journal_sound=world.sound,
-                disk_writable=True,
-                replayed=True,
-                dry_run=world.dry_run,
-            ),
-            today=world.today(),
+        self.orders = Orders(
+            Judge(GATEWAY, KEYS),
+            Commands(self.disk),
+            outbox,
+            self.polling,
+            self.recorder,
+            delivery,
+            self._submit,
         )
-
-    def money(self, home: Home) -> Money:
-        return Money(
-            balance_e4=home.balance_e4,
-            provisional_e4=home.provisional_e4,
-            emergency_left_e4=home.emergency_left_e4,
-            limit_e4=home.policy.limit_e4,
-            journal=home.standing.version,
-            worsened_at=home.worsened_at,
-            reading_age_s=self.world.wall() - home.reading_at,
-            tariff_valid=True,
+        self.room = SwitchingRoom(
+            world.settings,
+            World(
+                config=config,
+                database=self.disk,
+                recorder=self.recorder,
+                prepaid=self.prepaid,
+                polling=self.polling,
+                submit=self._submit,
+                state=world.state,
+                wall=wall,
+                reach=world.reach,
+                waiting=lambda: 0,
+                draw=world.draw.random,
+                answer=self.orders.answer,
+            ),
         )
+        self.orders.cashier, self.orders.switcher = self.prepaid, self.room
+        self.orders.begin(wall())
+        self.recorder.began(self.disk.started)
 
-    # --- the relay ----------------------------------------------------------------------------
+    def _submit(self, line: str, job: Job) -> None:
+        self.jobs.append((line, job))
 
-    def want_closed(self, home: Home) -> None:
-        """Supply is wanted: at once, or in its turn."""
-        self.tell(home, Told.WANT_CLOSED, not_before=self._turn(home))
+    # --- what happens -----------------------------------------------------------------------------
 
-    def tell(self, home: Home, signal: Told, *, not_before: float = 0.0) -> None:
-        asset, now = home.meter.asset, self.world.wall()
-        before = self.rows.relays[asset]
-        relay, effects = relays.step(before, signal, now, TIMES, not_before=not_before)
-        self.rows.relays[asset] = relay
-        for effect in effects:
-            self._carry_out(home, relay, effect)
-        outcome = result(relay.state) if relay.state is not before.state else None
-        own = self.rows.purpose.get(asset, (Purpose.ARREARS, 0.0))[0] is Purpose.ARREARS
-        if outcome and own:
-            self.signal(home, outcome)
-            self.look_at(home)
-        elif own and self.rows.cases[home.number].state in IN_FLIGHT:
-            self.look_at(home)
+    def tick(self) -> float:
+        """As the core does after each event; returns the monotonic time of the next."""
+        now, wall = self.world.now, self.world.wall()
+        at = math.inf
+        if not self.prepaid.looked and self.world.state() is not ClockState.UNKNOWN:
+            at = self.prepaid.tick(now, wall)
+        at = min(at, self.room.tick(now, wall))
+        if self.recorder.waits(now):
+            self.recorder.flush(now, live=self.world.reach().up)
+        return at
 
-    def _carry_out(self, home: Home, relay: Relay, effect: relays.Effect) -> None:
-        match effect.do:
-            case AtRelay.SEND_TRIP | AtRelay.SEND_CLOSE:
-                if effect.do is AtRelay.SEND_CLOSE and relay.tries == 1:
-                    self._had_its_turn(home)
-                self.out.append(
-                    Out(effect.do, home, self.world.wall(), str(relay.sent_at), effect.direct)
-                )
-            case AtRelay.READ | AtRelay.RECHECK | AtRelay.WATCH_ENERGY:
-                why = {AtRelay.READ: "state", AtRelay.RECHECK: "recheck"}.get(effect.do, "energy")
-                self.out.append(Out("poll", home, effect.at, why))
-            case AtRelay.WAIT:
-                self.out.append(Out("turn", home, effect.at))
-            case AtRelay.REPORT | AtRelay.WORK_ORDER:
-                self.out.append(Out(f"relay {effect.do}", home, said=relay.state))
+    def arrive(self, payload: bytes, *, retained: bool = False, topic: str = "commands") -> None:
+        """A command from the head-end."""
+        event = Arrived(1, 1, f"taiqu/v1/{GATEWAY}/{topic}", payload, retained)
+        now, trusted = self.world.now, self.world.state() is ClockState.TRUSTED
+        live = self.world.reach().up
+        self.orders.arrived(event, now, self.world.wall(), trusted=trusted, live=live)
 
-    def waited(self, home: Home) -> None:
-        """A restore's turn or the end of a pause."""
-        relay, now = self.rows.relays[home.meter.asset], self.world.wall()
-        turn = self._turn(home) if relay.tries == 0 else now
-        if relay.state is Stands.RESTORE_WANTED and turn > now:
-            self.out.append(Out("turn", home, turn))
-        elif signal := relays.tick(relay, now):
-            if relay.tries == 0:
-                self._had_its_turn(home)
-            self.tell(home, signal)
+    def done(self, event: JobDone) -> None:
+        """A job of the lines is over."""
+        found = self.polling.done(event, self.world.now)
+        if self.room.asked(event):
+            self.room.done(event, found, self.world.now, self.world.wall())
 
-    def may_send(self, home: Home, what: str, given: str) -> bool:
-        """The last look before a frame: is it still what is wanted?"""
-        relay, world = self.rows.relays[home.meter.asset], self.world
-        trip = what == AtRelay.SEND_TRIP
-        wanted = Stands.TRIP_SENT if trip else Stands.RESTORE_SENT
-        if relay.state is not wanted or str(relay.sent_at) != given:
-            return False
-        in_time = 0 <= world.wall() - float(given) <= SEND_WITHIN_S
-        return not trip or (in_time and world.trusted and not world.stopped)
+    # --- money ------------------------------------------------------------------------------------
 
-    def _turn(self, home: Home) -> float:
-        now = self.world.wall()
-        relay = self.rows.relays[home.meter.asset]
-        waits = relay.state is Stands.RESTORE_WANTED
-        since = relay.wanted_since if waits else now
-        recent = [(at, phase) for at, phase, one in self.rows.restores if one != home.number]
-        return mass_limits.restore_turn(recent, home.phase, since, None, LIMITS, now)
+    def open(self, homes: list[Home]) -> None:
+        """Open all accounts, with their first charge: a reading of yesterday's end."""
+        with self.recorder.commit(self.world.now, live=True):
+            for home in homes:
+                account = account_of(home)
+                self.prepaid.accounts.add(account, BEGIN, "test", "opened")
+                posts = [_cash(account, home.balance_e4)]
+                if home.emergency_left_e4 == 0:
+                    posts += [_credit(account, home.policy.emergency_e4)]
+                    posts += [_cash(account, -home.policy.emergency_e4, "back")]
+                self.prepaid.books.post([*posts, charge(account, OPENED - DAY, OPENED, 0, 0)])
 
-    def _had_its_turn(self, home: Home) -> None:
-        now = self.world.wall()
-        near = [one for one in self.rows.restores if now - 60 < one[0] and one[2] != home.number]
-        self.rows.restores = (*near, (now, home.phase, home.number))
+    def charge(self, home: Home, to: date, amount_e4: int, *, estimated: bool) -> None:
+        """Charge a home up to the end of ``to``.  A reading that was read undoes what was
+        estimated since the last one, and charges it again.
+        """
+        journal, account = self.prepaid.journal, account_of(home)
+        with self.recorder.commit(self.world.now, live=True):
+            after, posts, again_e4 = OPENED, list[Draft](), 0
+            for one in rerate.standing(journal.newest(home.number)):
+                after = rerate.stand(one).position.day
+                if estimated or Flag.ESTIMATED not in rerate.stand(one).flags:
+                    break
+                posts.append(reversal(one, f"reversal:{one.number}", self.world.wall()))
+                prepaid = (p.amount for p in one.draft.postings if p.ledger is Ledger.PREPAID)
+                again_e4 -= sum(prepaid)
+            generation = journal.head()[0]
+            parts = (account, after, to, amount_e4 + again_e4, generation)
+            self.prepaid.books.post([*posts, charge(*parts, estimated=estimated)])
+            current = self.prepaid.accounts.current(home.number)
+            assert current
+            self.prepaid.books.look(current)
+
+    def correct(self, home: Home, by_e4: int) -> None:
+        """The last charge was wrong: it is undone and posted anew, by so much higher."""
+        journal = self.prepaid.journal
+        with self.recorder.commit(self.world.now, live=True):
+            last = next(rerate.standing(journal.newest(home.number)))
+            stand = rerate.stand(last)
+            paid_e4 = -sum(p.amount for p in last.draft.postings if p.ledger is Ledger.PREPAID)
+            new = charge(
+                account_of(home),
+                stand.read[0],
+                stand.position.day,
+                paid_e4 + by_e4,
+                journal.head()[0],
+                estimated=Flag.ESTIMATED in stand.flags,
+            )
+            undo = reversal(last, f"reversal:{last.number}", self.world.wall())
+            self.prepaid.books.post([undo, new])
+            current = self.prepaid.accounts.current(home.number)
+            assert current
+            self.prepaid.books.look(current)
+
+
+@cache
+def _config(directory: Path) -> Config:
+    """The configuration of all seeds: it is read once."""
+    path = directory / "gateway.toml"
+    meters = "".join(
+        f'[[meter]]\nasset = "A{n}"\nline = "east"\naddress = "{10_000 + n:012}"\n'
+        'profile = "dlt645-2007-single-phase"\npoints = ["relay_state"]\n'
+        for n in range(HOMES)
+    )
+    path.write_text(CONFIG + meters)
+    (directory / "tariffs").mkdir()
+    (directory / "store").mkdir()
+    return load(path)
+
+
+def config_of(directory: Path, homes: list[Home]) -> Config:
+    """The configuration of one street."""
+    config = _config(directory)
+    phases = {home.meter.asset: f"L{'ABC'.index(home.phase) + 1}" for home in homes}
+    direct = {home.meter.asset for home in homes if home.direct}
+    meters = tuple(
+        replace(one, phase=phases[one.asset], direct_close=one.asset in direct)
+        for one in config.meters
+    )
+    return replace(config, meters=meters, keys=KEYS)
+
+
+def account_of(home: Home) -> Account:
+    standing = home.standing
+    start = {TOTAL: 0}
+    return Account(
+        number=home.number,
+        version=1,
+        opened=OPENED,
+        mode=standing.mode,
+        regime=standing.regime,
+        class_=standing.class_,
+        no_cut=standing.no_cut,
+        dispute=standing.dispute,
+        policy="home",
+        tariffs=((OPENED, "flat"),),
+        meterings=(Metering(meter=home.meter.asset, since=OPENED - DAY, start=start),),
+    )
+
+
+def _cash(account: Account, amount_e4: int, why: str = "opened") -> Draft:
+    key = f"{why}:{account.number}"
+    return drafts.adjustment(account=account.number, key=key, effective=BEGIN, amount_e4=amount_e4)
+
+
+def _credit(account: Account, amount_e4: int) -> Draft:
+    key = f"emergency:{account.number}:test"
+    return drafts.emergency(account=account.number, key=key, effective=BEGIN, amount_e4=amount_e4)
+
+
+def charge(
+    account: Account,
+    after: date,
+    to: date,
+    amount_e4: int,
+    generation: int,
+    *,
+    estimated: bool = False,
+) -> Draft:
+    """A charge as settlement posts it, for an amount that nobody derives again."""
+    part = Part(
+        after=after,
+        to=to,
+        read=(after, to),
+        used_wh=amount_e4 // 5,
+        unpriced_wh=0,
+        charged={"energy": amount_e4},
+        flags=frozenset((Flag.ESTIMATED,)) if estimated else frozenset(),
+        position=Position(day=to),
+    )
+    return rerate.draft(account, part, generation, lambda day: end_of(day, ZONE))

@@ -1,84 +1,202 @@
 """What happens in a street in sixty days, besides the ordinary."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
 
-from gateway.disconnection import mass_limits
-from gateway.disconnection.friendly import Weather
-from gateway.disconnection.mass_changes import Change, Room, falls, refuse
+from gateway.clock import ClockState
+from gateway.north.contract import instant
 from gateway.prepayment.account import Mode
+from protocols.base import Value
 from protocols.relay import Action
 from tests.accounts import YUAN
-from tests.switch_box import LIMITS
-from tests.switch_street import DAY, HOUR, Home, calendar
-from tests.switch_torture import OXYGEN, Torture
+from tests.switch_attempts import strained
+from tests.switch_persons import WINDOWS
+from tests.switch_street import DAY, HOUR, ZONE, Home
+from tests.switch_torture import Torture
+
+NEAR = ("notice_served", "approved", "scheduled", "preflight")
+QUIET_DAYS = 2
+"""Who is far from being cut is charged for some days at once: many postings show nothing new."""
 
 
 def prepare(world: Torture) -> None:
     """Draw what happens when."""
-    world.after(0, lambda: world.transact(world.box.start, crash=0.0))
+    delegation = {
+        "name": "delegate",
+        "policies": ["home"],
+        "debt_max": "60.00",
+        "expires": instant(world.now + world.draw.uniform(20, 89) * DAY),
+    }
+    world.order("wang", delegation)
+    delegated(world, delegation["expires"])
+    good_calendar(world)
     for day in range(world.days):
-        world.after(day * DAY + 600, lambda: post(world))
+        world.after(day * DAY + 600, partial(post, world))
     for happening, most in HAPPENINGS.items():
         for _ in range(world.draw.randrange(most + 1)):
-            at = world.draw.uniform(0, world.days * DAY)
-            world.after(at, lambda happening=happening: happening(world))  # type: ignore[misc]
+            world.after(world.draw.uniform(0, world.days * DAY), partial(happening, world))
+
+
+def delegated(world: Torture, expires: Any) -> None:
+    """The judge's copy of it."""
+    from gateway.disconnection.facts import Approval  # noqa: PLC0415
+    from gateway.north.contract import unix_s  # noqa: PLC0415
+
+    one = Approval(
+        id="delegation",
+        by="wang",
+        account=None,
+        debt_max_e4=60 * YUAN,
+        not_before=world.now,
+        expires=unix_s(expires),
+    )
+    for home in world.homes:
+        home.approvals.append(one)
+
+
+# --- money ----------------------------------------------------------------------------------------
 
 
 def post(world: Torture) -> None:
     """The charges of yesterday."""
-    midnight = world.now - 600
+    if not world.up:
+        world.after(600, partial(post, world))
+        return
+    yesterday = datetime.fromtimestamp(world.now, ZONE).date() - timedelta(days=1)
     for home in world.homes:
-        charge_e4 = home.use_e4 * world.draw.randrange(50, 150) // 100
-        home.balance_e4 -= charge_e4
+        home.meter.pass_time(world.now)
+        energy = int(home.meter.energy_mj)
+        if energy > world.energy[home.number]:
+            world.used_e4[home.number] += home.use_e4 * world.draw.randrange(50, 150) // 100
+            world.energy[home.number] = energy
+        left_e4 = home.balance_e4 - world.used_e4[home.number]
         estimated = world.draw.random() < 0.03
-        home.provisional_e4 = home.provisional_e4 + charge_e4 if estimated else 0
-        home.reading_at = home.reading_at if estimated else midnight
-        touch(world, home)
-        policy = home.policy
-        watched = world.box.rows.cases[home.number].state != "watch"
-        if watched or home.balance_e4 <= policy.alert_2_e4 + policy.hysteresis_e4:
-            world.books(home)
+        low = left_e4 <= home.policy.alert_1_e4
+        near = world.stages[home.number] in NEAR and home.meter.relay.conducts
+        days = (yesterday - world.charged[home.number]).days
+        due = days > 0 if near else low and days > QUIET_DAYS + int(home.number[1:]) % 3
+        if due:
+            charge(world, home, yesterday, estimated=estimated)
 
 
-def touch(world: Torture, home: Home) -> None:
-    """The standing or the money of a home changes."""
-    world.judge.files[home.number].changed_at = world.now
-    if home.balance_e4 <= home.beyond_e4:
-        home.owed_since = home.owed_since or world.wall()
+def charge(world: Torture, home: Home, to: date, *, estimated: bool) -> None:
+    """Charge a home for what it used."""
+    used_e4 = world.used_e4[home.number]
+    if world.charged[home.number] >= to:
+        return
+    provisional_e4, before_e4 = home.provisional_e4, home.balance_e4
+    done = world.transact(partial(world.box.charge, home, to, used_e4, estimated=estimated))
+    world.sync(home)
+    if not done and home.balance_e4 == before_e4:
+        return  # the power failed before
+    world.used_e4[home.number] = 0
+    world.charged[home.number] = to
+    if estimated:
+        home.provisional_e4 = provisional_e4 + used_e4
+    else:
+        home.provisional_e4 = 0
+        midnight = datetime(to.year, to.month, to.day, tzinfo=ZONE) + timedelta(days=1)
+        home.reading_at = midnight.timestamp()
+        if provisional_e4:
+            home.worsened_at = world.wall()
+    world.changed(home)
+
+
+def correct(world: Torture) -> None:
+    """A back-bill."""
+    home = world.draw.choice(world.homes)
+    before_e4 = home.balance_e4
+    world.transact(partial(world.box.correct, home, 4 * YUAN))
+    world.sync(home)
+    if home.balance_e4 != before_e4:
+        home.worsened_at = world.wall()
+        world.changed(home)
+
+
+def mistake(world: Torture) -> None:
+    """A mistake that takes money from everybody: the gate lets few fall, whoever orders alone."""
+    fallen: set[str] = set()
+
+    def adjusted(home: Home, before_e4: int, result: dict[str, Any]) -> None:
+        world.changed(home)
+        if result["stage"] == "confirmed" and home.balance_e4 < 0 <= before_e4:
+            fallen.add(home.number)
+            most = max(2, len(world.homes) * world.settings.limits.below_zero_percent // 100)
+            told = f"{len(fallen)} fell"
+            world.judge._must(len(fallen) <= most, "R26", home, world.now, told)
+
+    if world.draw.random() < 0.5:
+        for home in world.homes:
+            order = {
+                "name": "adjust",
+                "account": home.number,
+                "amount": "-60.00",
+                "reason": "the tariff was wrong",
+            }
+            world.order("cash", order, partial(adjusted, home, home.balance_e4))
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def change(world: Torture, home: Home, **changes: Any) -> None:
+    """One person changes an account; what takes protection away is refused."""
+    order = {
+        "name": "account.change",
+        "account": home.number,
+        "version": home.standing.version,
+        **changes,
+    }
+    world.order("office", order, lambda _result: world.changed(home))
+
+
+def unprotect(world: Torture, home: Home, **what: Any) -> None:
+    """Two persons take protection away."""
+    order = {
+        "name": "protect.remove",
+        "account": home.number,
+        "version": home.standing.version,
+        "reason": "not needed any more",
+        **what,
+    }
+
+    def done(result: dict[str, Any]) -> None:
+        if home.number in result["data"]:
+            home.unprotected_at = world.wall()
+            world.changed(home)
+
+    for by in ("guard", "ward"):
+        world.order(by, order, done, for_s=HOUR)
 
 
 def protect(world: Torture) -> None:
     home = world.draw.choice(world.homes)
     if home.standing.no_cut:
-        home.unprotected_at = world.wall()
-        home.becomes(no_cut=None)
+        unprotect(world, home, no_cut=True)
     else:
-        home.becomes(no_cut=OXYGEN)
-    world.books(home)
+        change(world, home, no_cut={"reason": "oxygen"})
 
 
 def dispute(world: Torture) -> None:
     home = world.draw.choice(world.homes)
-    home.becomes(dispute=not home.standing.dispute)
-    touch(world, home)
-    world.books(home)
+    if home.standing.dispute:
+        unprotect(world, home, dispute=True)
+    else:
+        change(world, home, dispute=True)
 
 
 def mode(world: Torture) -> None:
     home = world.draw.choice(world.homes)
-    home.becomes(mode=world.draw.choice((*Mode, Mode.PREPAY_CUT, Mode.PREPAY_CUT)))
-    touch(world, home)
-    world.books(home)
+    wanted = world.draw.choice((*Mode, Mode.PREPAY_CUT, Mode.PREPAY_CUT))
+    if home.standing.mode is Mode.PREPAY_AGREEMENT and wanted is not home.standing.mode:
+        unprotect(world, home, mode=wanted.value)
+    elif wanted is not home.standing.mode:
+        change(world, home, mode=wanted.value)
 
 
-def correct(world: Torture) -> None:
-    """A back-bill, or a lower limit."""
-    home = world.draw.choice(world.homes)
-    home.balance_e4 -= 4 * YUAN
-    home.worsened_at = world.wall()
-    touch(world, home)
-    world.books(home)
+# --- meters ---------------------------------------------------------------------------------------
 
 
 def silent(world: Torture) -> None:
@@ -86,13 +204,18 @@ def silent(world: Torture) -> None:
     home.meter.silent_until = world.now + world.draw.uniform(60, 2 * DAY)
 
 
+def mistyped(world: Torture) -> None:
+    """Somebody tries wrong passwords at a meter."""
+    world.draw.choice(world.homes).meter.mistyped(world.now)
+
+
 def foreign_trip(world: Torture) -> None:
     home = world.draw.choice(world.homes)
     home.meter.pass_time(world.now)
     home.meter.relay.command(Action.TRIP)
-    world.poll(home, "state", world.life, "")
-    world.after(world.draw.uniform(1, 48) * HOUR, lambda: world.visit(home))
-    world.after(world.draw.uniform(1, 48) * HOUR, lambda: foreign_end(world, home))
+    world.after(world.draw.uniform(0, 900), partial(world.poll, home))
+    world.after(world.draw.uniform(1, 48) * HOUR, partial(world.visit, home))
+    world.after(world.draw.uniform(1, 48) * HOUR, partial(foreign_end, world, home))
 
 
 def foreign_end(world: Torture, home: Home) -> None:
@@ -100,7 +223,7 @@ def foreign_end(world: Torture, home: Home) -> None:
     if world.judge.files[home.number].open_since is None:
         home.meter.pass_time(world.now)
         home.meter.relay.command(Action.CLOSE)
-        world.poll(home, "state", world.life, "")
+        world.after(world.draw.uniform(0, 900), partial(world.poll, home))
 
 
 def button(world: Torture) -> None:
@@ -109,37 +232,63 @@ def button(world: Torture) -> None:
         home.meter.pass_time(world.now)
         if home.meter.relay.state == "allowed":
             home.meter.relay.press(world.now)
-            world.poll(home, "state", world.life, "")
+            world.after(world.draw.uniform(0, 900), partial(world.poll, home))
+
+
+# --- the box --------------------------------------------------------------------------------------
 
 
 def stop(world: Torture) -> None:
-    """The stop switch, for an hour to three days; it survives power cuts."""
-    world.stopped = True
+    """The stop switch, by a file or by an order, for an hour to three days."""
     outside = world.judge.outside
-    outside.stopped_at = outside.stopped_at or world.now
+    lasts_s = world.draw.uniform(0.1, 72) * HOUR
+    if world.draw.random() < 0.5:
+        if outside.stopped_at is None:
+            world.stop_file().touch()
+            outside.stopped_at = world.now
+            world.after(lasts_s, partial(go_on, world))
+        return
 
-    def end() -> None:
-        world.stopped, outside.stopped_at = False, None
+    def stopped(_result: dict[str, Any]) -> None:
+        outside.stopped_at = outside.stopped_at or world.now
+        world.after(lasts_s, partial(resume, world))
 
-    world.after(world.draw.uniform(0.1, 72) * HOUR, end)
+    world.order("watch", {"name": "stop", "reason": "work on the line"}, stopped)
+
+
+def go_on(world: Torture) -> None:
+    world.stop_file().unlink(missing_ok=True)
+    world.judge.outside.stopped_at = None
+    world.transact(lambda: None)
+
+
+def resume(world: Torture) -> None:
+    if not (world.up and world.online and world.trusted):
+        world.after(HOUR, partial(resume, world))
+        return
+
+    def resumed(_result: dict[str, Any]) -> None:
+        if not world.stop_file().exists():
+            world.judge.outside.stopped_at = None
+
+    world.order("watch", {"name": "resume", "reason": "done"}, resumed, for_s=600)
 
 
 def clock(world: Torture) -> None:
     """The clock is not trusted, and stepped meanwhile; then it is set right."""
     outside = world.judge.outside
-    world.trusted = outside.trusted = False
+    if not world.trusted:
+        return
+    outside.trusted = False
+    world.clock = world.draw.choice((ClockState.HOLDOVER, ClockState.UNKNOWN))
     year = 365 * DAY
     world.offset = world.draw.choice((0.0, -2 * HOUR, 3 * HOUR, -3 * DAY, 5 * DAY, year, -year))
+    world.transact(lambda: None)
 
     def end() -> None:
-        def act() -> None:
-            rows = world.box.rows
-            rows.mass = mass_limits.started(rows.mass, world.wall())
-
-        world.offset = 0.0
-        world.trusted = outside.trusted = True
-        outside.started_at = world.now
-        world.transact(act, crash=0.0)
+        world.offset, world.clock = 0.0, ClockState.TRUSTED
+        outside.trusted, outside.started_at = True, world.now
+        world.transact(lambda: None)
 
     world.after(world.draw.uniform(0.1, 24) * HOUR, end)
 
@@ -150,23 +299,21 @@ def offline(world: Torture) -> None:
         return
     outside = world.judge.outside
     world.online, since = False, world.now
-    world.drained = outside.drained = world.cuts_offline
+    world.link_since = world.now
+    outside.drained = world.settings.cut_offline
     outside.changed_at = world.now
+    world.transact(lambda: None)
 
     def back() -> None:
-        def act() -> None:
-            rows, away_s = world.box.rows, world.now - since
-            rows.mass = mass_limits.reconnected(rows.mass, LIMITS, away_s, world.wall())
-
         if not world.up:
             world.after(60, back)
             return
-        world.online = True
-        world.drained = outside.drained = False
+        world.online, world.link_since = True, world.now
+        outside.drained = False
         outside.changed_at = world.now
         if world.now - since >= 6 * HOUR:
             outside.back_online_at = world.now
-        world.transact(act, crash=0.0)
+        world.transact(lambda: None)
         order_trip(world, world.draw.choice(world.homes), world.now - 90 * DAY)
         world.after(30, world.deliver)
         world.after(60, drained)
@@ -174,124 +321,158 @@ def offline(world: Torture) -> None:
     def drained() -> None:
         world.deliver()
         if world.online:
-            world.drained = outside.drained = True
+            outside.drained = True
             outside.changed_at = world.now
 
     world.after(world.draw.uniform(0.1, 120) * HOUR, back)
 
 
-def order_trip(world: Torture, home: Home, until: float) -> None:
-    """A signed order to trip, delivered twice."""
-    id_ = f"c{world.serial}"
-    if until > world.now:
-        world.judge.files[home.number].orders.append((id_, until))
-    home_file = world.judge.files[home.number]
-
-    def arrive() -> None:
-        if world.up:
-            found = home.meter.look(world.now, world.draw)
-            if found:
-                world.judge.polled(home, found, world.now)
-            world.transact(lambda: world.box.ordered(id_, home, until, found))
-
-    arrive()
-    world.after(world.draw.uniform(0, 900), arrive)
-
-    def close() -> None:
-        if world.up and world.judge.cut_by.get(home.number) == "order":
-            home_file.orders.clear()
-            world.transact(lambda: world.box.want_closed(home))
-
-    if until > world.now:
-        world.after(world.draw.uniform(0.5, 24) * HOUR, close)
-
-
-def one_order(world: Torture) -> None:
-    order_trip(world, world.draw.choice(world.homes), world.now + 300)
-
-
-def many_orders(world: Torture) -> None:
-    """500 trips at once."""
-    for _ in range(500):
-        order_trip(world, world.draw.choice(world.homes), world.now + 300)
-
-
-def no_calendar(world: Torture) -> None:
-    """Nobody sent the list of holidays, or it is for another year."""
-    missing = world.draw.random() < 0.5
-    world.calendar = None if missing else replace(calendar(), last=calendar().first)
-    weather(world, keep=True)
-
-
-def bad_weather(world: Torture) -> None:
-    hours = world.draw.uniform(1, 48) * HOUR
-    world.calendar = calendar(Weather(reason="typhoon", until=world.wall() + hours))
-    weather(world, keep=False)
-
-
-def weather(world: Torture, *, keep: bool) -> None:
-    """The almanac of the gateway has changed; after a while it is the good one again."""
-    outside = world.judge.outside
-    outside.calendar_known, outside.bad_weather = not keep, not keep
-    outside.changed_at = world.now
-    told = world.calendar
-
-    def end() -> None:
-        if world.calendar is told:
-            world.calendar = calendar()
-            outside.calendar_known, outside.bad_weather = True, False
-            outside.changed_at = world.now
-
-    until = told.weather.until - world.wall() if told and told.weather else 12 * HOUR
-    world.after(until, end)
-
-
-def mistake(world: Torture) -> None:
-    """A tariff with its point in the wrong place; now and then two persons confirm it."""
-    before = {home.number: home.balance_e4 for home in world.homes}
-    after = {number: balance_e4 - 60 * YUAN for number, balance_e4 in before.items()}
-    limits_e4 = {home.number: home.policy.limit_e4 for home in world.homes}
-    fallen = frozenset(
-        one
-        for one in before
-        if falls(Room(before[one], limits_e4[one]), Room(after[one], limits_e4[one]))
-    )
-    change = Change(content="tariff", key="wang", fallen=fallen)
-    waits = refuse(mass_limits.State(), change, LIMITS, len(before), world.now, lambda _: True)
-    below = sum(after[one] < 0 <= before[one] for one in before)
-    world.judge._must(bool(waits) or below <= 6, "R26", None, world.now, f"{below} fell")
-    if world.draw.random() < 0.5:
-        for home in world.homes:
-            home.balance_e4 -= 60 * YUAN
-            touch(world, home)
-            world.books(home)
-
-
 def damaged(world: Torture) -> None:
+    """The journal is found damaged."""
     outside = world.judge.outside
     world.sound = outside.sound = False
     outside.changed_at = world.now
+    if world.up:
+        world.box.prepaid.sound = False
 
     def end() -> None:
         world.sound = outside.sound = True
+        if world.up:
+            world.box.prepaid.sound = True
 
     world.after(world.draw.uniform(1, 24) * HOUR, end)
 
 
+def strain(world: Torture) -> None:
+    """The area's meter tells of too much current, or too little voltage, for a while."""
+    outside, load = world.judge.outside, strained(world.draw)
+    if outside.strained_at is not None:
+        return
+    outside.strained_at, end = world.now, world.now + world.draw.uniform(600, 7200)
+    volts = Value(load.voltage_mv // 1000)
+    values = {"current_l1": Value(load.current_percent), "voltage_l1n": volts}
+
+    def tell() -> None:
+        if world.now < end:
+            world.transact(lambda: world.box.room.polled("T0", values, world.wall()))
+            world.after(100, tell)
+        else:
+            outside.strained_at = None
+
+    tell()
+
+
 def dry_run(world: Torture) -> None:
     outside = world.judge.outside
-    world.dry_run = outside.dry_run = True
-    outside.changed_at = world.now
 
-    def end() -> None:
-        world.dry_run = outside.dry_run = False
+    def turned(on: bool, _result: dict[str, Any]) -> None:
+        outside.dry_run = on
+        outside.changed_at = world.now
 
-    world.after(world.draw.uniform(1, 48) * HOUR, end)
+    def turn(*, on: bool) -> None:
+        if not (world.up and world.online and world.trusted):
+            world.after(HOUR, partial(turn, on=on))
+            return
+        order = {"name": "dry_run", "on": on, "reason": "rehearsal"}
+        world.order("watch", order, partial(turned, on), for_s=600)
+
+    turn(on=True)
+    world.after(world.draw.uniform(1, 48) * HOUR, partial(turn, on=False))
 
 
 def power_cut(world: Torture) -> None:
     if world.up:
         world.power_cut()
+
+
+# --- persons --------------------------------------------------------------------------------------
+
+
+def order_trip(world: Torture, home: Home, issued: float, *, agreed: bool = True) -> None:
+    """A signed order to trip, delivered twice."""
+    file = world.judge.files[home.number]
+    if agreed:
+        for by in ("chen", "li")[: world.draw.randrange(3)]:
+            world.agree(home, by, "trip")
+    order = {
+        "name": "relay.trip",
+        "meter": home.meter.asset,
+        "account": home.number,
+        "reason": "works on the line",
+    }
+    id_ = world.order("fitter", order, for_s=300, issued=issued, twice=agreed)
+    if issued < world.now:
+        return
+    file.orders.append((id_, world.now + 300))
+
+    def close() -> None:
+        if world.judge.cut_by.get(home.number) == "order":
+            file.orders.clear()
+            close = {"name": "relay.close", "meter": home.meter.asset, "reason": "done"}
+            world.order("fitter", close, for_s=300)
+
+    world.after(world.draw.uniform(0.5, 24) * HOUR, close)
+
+
+def one_order(world: Torture) -> None:
+    order_trip(world, world.draw.choice(world.homes), world.now)
+
+
+def many_orders(world: Torture) -> None:
+    """500 trips at once."""
+    for _ in range(500):
+        order_trip(world, world.draw.choice(world.homes), world.now, agreed=False)
+
+
+def attempt(world: Torture) -> None:
+    """Somebody sends what he has no right to."""
+    if not (world.up and world.online):
+        return
+    crash_share, world.crash_share = world.crash_share, 0.0
+    world.transact(lambda: None)  # what is due anyway
+    world.attempts.one()
+    world.crash_share = crash_share
+
+
+# --- the almanac ----------------------------------------------------------------------------------
+
+
+def windows(world: Torture, **changed: Any) -> None:
+    """A newer calendar."""
+    world.calendars += 1
+    outside = world.judge.outside
+    known = not changed
+
+    def kept(_result: dict[str, Any]) -> None:
+        outside.calendar_known, outside.changed_at = known, world.now
+
+    body = {**WINDOWS, "version": world.calendars, **changed}
+    world.order("guard", {"name": "calendar.put", "windows": body}, kept)
+
+
+def good_calendar(world: Torture) -> None:
+    windows(world)
+
+
+def no_calendar(world: Torture) -> None:
+    """The list of holidays is for another year."""
+    windows(world, last=WINDOWS["first"])
+    world.after(12 * HOUR, partial(good_calendar, world))
+
+
+def bad_weather(world: Torture) -> None:
+    until = world.now + world.draw.uniform(1, 48) * HOUR
+    outside = world.judge.outside
+
+    def kept(_result: dict[str, Any]) -> None:
+        outside.bad_weather, outside.changed_at = True, world.now
+        world.after(until - world.now, over)
+
+    def over() -> None:
+        outside.bad_weather = False
+
+    weather = {"reason": "typhoon", "until": instant(until)}
+    world.order("guard", {"name": "calendar.put", "weather": weather}, kept)
 
 
 HAPPENINGS: dict[Callable[[Torture], None], int] = {
@@ -300,6 +481,7 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     mode: 10,
     correct: 20,
     silent: 20,
+    mistyped: 10,
     foreign_trip: 6,
     button: 40,
     stop: 4,
@@ -307,11 +489,13 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     offline: 4,
     one_order: 20,
     many_orders: 1,
+    attempt: 40,
+    strain: 4,
     no_calendar: 2,
     bad_weather: 3,
     mistake: 1,
     damaged: 2,
     dry_run: 2,
-    power_cut: 20,
+    power_cut: 10,
 }
 """How often at most."""

@@ -3,10 +3,10 @@
 He sees what a neighbour, a customer and a wire tap see: control frames, meters, money, notices,
 approvals, the almanac, what was published.  He never looks at the procedure's own state.
 
-What only the daemon can show is not judged here: R05, R06, R30, R40, R43 (and R20, since nothing
-here releases 保电).
+What is written down and told he leaves to the auditor (tests/switch_auditor.py).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,6 +53,9 @@ class Outside:
     calendar_known: bool = True
     bad_weather: bool = False
     drained: bool = True
+    online: bool = True
+    strained_at: float | None = None
+    """Since when the area's meter has told of too much current or too little voltage."""
 
 
 @dataclass
@@ -62,6 +65,8 @@ class File:
     round: int = 0
     cleared_at: float = 0.0
     """When the balance was above its limit last: an older notice says nothing any more."""
+    ended_at: float = 0.0
+    """When something last ended any case there was: a payment, protection, dispute, mode, swap."""
     written_at: float | None = None
     notice_at: float | None = None
     last_calls: tuple[float, ...] = ()
@@ -107,9 +112,16 @@ class Judge:
     # --- what he is told ----------------------------------------------------------------------
 
     def books(self, home: Home, at: float) -> None:
-        """The money or the standing of a home changed."""
+        """The money or the standing of a home changed, and the gateway knows it."""
+        standing, file = home.standing, self.files[home.number]
         if home.balance_e4 > home.beyond_e4:
-            self.files[home.number].cleared_at = at
+            file.cleared_at = file.ended_at = at
+        if _harmed(home) or standing.dispute or standing.mode is not Mode.PREPAY_CUT:
+            file.ended_at = at
+
+    def swapped(self, home: Home, at: float) -> None:
+        """A home got another meter."""
+        self.files[home.number].ended_at = at
 
     def polled(self, home: Home, found: Look, at: float) -> None:
         file = self.files[home.number]
@@ -158,11 +170,13 @@ class Judge:
             again = preflight(from_json(to_json(facts)))
             self._must(again == decision, "R44", None, facts.at, "decided otherwise on replay")
 
-    def owed(self, home: Home, at: float) -> bool:
-        """Whether supply is owed to this home from now on, for money or for protection."""
+    def owed(self, home: Home, at: float, *, wrong: bool = False) -> bool:
+        """Whether supply is owed to this home from now on: for money, for protection, or since it
+        was ``wrong`` to cut it (R37).
+        """
         file, standing = self.files[home.number], home.standing
-        enough = home.balance_e4 >= home.policy.close_allowed_e4
-        harmed = standing.no_cut or standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
+        enough = home.balance_e4 >= home.policy.close_allowed_e4 or wrong
+        harmed = _harmed(home)
         agreed = standing.mode is Mode.PREPAY_AGREEMENT
         home.meter.pass_time(at)
         relay = home.meter.relay
@@ -185,6 +199,13 @@ class Judge:
         limit_s = MINUTE + 600 * others + 600 * near
         return now > since + limit_s
 
+    def late(self, home: Home, since: float, now: float) -> None:
+        """A restore that is owed must be on its way by now, whatever else is so."""
+        box = self.outside
+        free = box.online and box.trusted and box.calendar_known and box.stopped_at is None
+        rule = "R32" if free else "R33"
+        self._must(not self.too_late(home, since, now), rule, home, now, f"owed since {since:.3f}")
+
     # --- frames -------------------------------------------------------------------------------
 
     def close(self, home: Home, at: float, *, direct: bool) -> None:
@@ -198,6 +219,7 @@ class Judge:
             # Two a minute had their turn; how long each waits for the line is not the same.
             spread = len(same) < 4 or waited_s >= 600
             self._must(spread, "R36", home, at, f"{len(same)} restores of phase {home.phase}")
+            self._paused(home, at, waited_s)
             self.closes.append((at, home.phase, home.number))
             file.closes.append(at)
             self.count["restore"] += 1
@@ -207,6 +229,26 @@ class Judge:
             self._must(seen, "R38", home, at, "switched after a restart without a look")
         file.open_since = file.owed_from = None
         file.tried_at = at
+
+    def _paused(self, home: Home, at: float, waited_s: float) -> None:
+        """One restore a minute while the area is strained; one more may have been on its way."""
+        box = self.outside
+        if box.strained_at is None or waited_s >= 600:
+            return
+        if at - max(box.strained_at, box.started_at + 2 * MINUTE) < MINUTE + ON_THE_WAY_S:
+            return  # not long known
+        near = sum(one > at - MINUTE for one, _, _ in self.closes)
+        self._must(near < 2, "R36", home, at, f"{near} restores in a minute of a strained area")
+
+    def unprotect(self, home: Home, at: float) -> None:
+        """保电 is released: the meter may trip by itself from now on."""
+        file = self.files[home.number]
+        lead_s = LEAD_S.get((home.standing.regime, home.standing.class_), math.inf)
+        noticed = file.notice_at is not None and at - file.notice_at >= lead_s - ON_THE_WAY_S
+        written_at = file.written_at or 0.0
+        fresh = noticed and written_at >= max(home.worsened_at or 0.0, file.cleared_at)
+        within = home.balance_e4 > home.policy.limit_e4
+        self._must(within or fresh, "R20", home, at, "no fresh notice, and beyond the limit")
 
     def trip(self, home: Home, at: float) -> None:
         file = self.files[home.number]
@@ -242,7 +284,7 @@ class Judge:
         """What holds for every trip."""
         box, standing = self.outside, home.standing
         settled = box.changed_at < at - ON_THE_WAY_S
-        harmed = standing.no_cut or standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
+        harmed = _harmed(home)
         hours = (n * HOUR / 2 for n in range(9))
         night = any(friendly(at + one - ON_THE_WAY_S * (one > 0)) for one in hours)
         starts = [one for one in (box.started_at, box.back_online_at) if one is not None]
@@ -253,7 +295,7 @@ class Judge:
         checks = (
             ("R01", "to many", not address.isdigit() or address == "9" * 12),
             ("R02", "the number was not read", number_age_s > 120 + ON_THE_WAY_S),
-            ("R08", "protected", bool(harmed)),
+            ("R08", "protected", harmed),
             ("R09", "protection ended only now", unprotected_s < DAY - ON_THE_WAY_S),
             ("R12", "disputed", standing.dispute and file.changed_at < at - ON_THE_WAY_S),
             ("R13", "a protected time", settled and night),
@@ -295,6 +337,7 @@ class Judge:
             ("R14", "provisional charges", settled and bool(provisional)),
             ("R14", "old readings", at - home.reading_at > 48 * HOUR + ON_THE_WAY_S),
             ("R17", f"balance {home.balance_e4}", home.balance_e4 > home.beyond_e4),
+            ("R18", "the notice is older than what ended its case", written_at < file.ended_at),
             ("R19", "changed after the notice", written_at < (home.worsened_at or 0.0)),
         )
         yield from ((rule, text) for rule, text, wrong in checks if wrong)
@@ -318,3 +361,9 @@ class Judge:
         if not holds:
             who = home.number if home else "-"
             raise WrongError(f"{rule} {who} at {at:.3f}: {text}")
+
+
+def _harmed(home: Home) -> bool:
+    standing = home.standing
+    critical = standing.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT)
+    return standing.no_cut is not None or critical

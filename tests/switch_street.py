@@ -36,6 +36,8 @@ class Look:
     seen: Seen
     protected: bool
     energy_mj: int
+    clock: datetime
+    """Its own, in its local time."""
 
 
 @dataclass
@@ -56,6 +58,11 @@ class Meter:
     def __post_init__(self) -> None:
         self.relay = SimRelay(self.behaviour)
         self.relay.advance(BEGIN)
+
+    def shows(self, now: float) -> datetime:
+        """What its clock shows."""
+        ahead = timedelta(seconds=self.behaviour.clock_ahead_s)
+        return datetime.fromtimestamp(now, ZONE).replace(tzinfo=None) + ahead
 
     def pass_time(self, now: float) -> None:
         before = len(self.relay.movements)
@@ -79,15 +86,20 @@ class Meter:
             (True, True): Seen.SEEN_OPEN,
             (True, False): Seen.SEEN_ALLOWED,
         }[told, wanted]
-        return Look(number, seen, self.relay.protected, int(self.energy_mj))
+        return Look(number, seen, self.relay.protected, int(self.energy_mj), self.shows(now))
 
-    def told(self, action: Action, now: float, draw: Random) -> Seen:
-        """What the gateway hears of a command."""
+    def told(
+        self, action: Action, now: float, draw: Random, deadline: datetime | None = None
+    ) -> Seen:
+        """What the gateway hears of a command that may be obeyed until ``deadline``, by the meter's
+        own clock; None: for ever.
+        """
         self.pass_time(now)
         wrong = self.behaviour
         if now < self.silent_until or draw.random() < 0.02:
             return Seen.NO_REPLY
-        if action in wrong.secured:
+        late = deadline is not None and self.shows(now) > deadline
+        if action in wrong.secured or not self.relay.unlocks(right=True) or late:
             return Seen.REFUSED
         refused = self.relay.command(action)
         self.pass_time(now)
@@ -95,11 +107,18 @@ class Meter:
             return Seen.NO_REPLY
         return Seen.REFUSED if refused else Seen.ACCEPTED
 
+    def mistyped(self, now: float) -> None:
+        """Somebody tries wrong passwords; a meter that counts them is locked for a day."""
+        self.pass_time(now)
+        for _ in range(3):
+            self.relay.unlocks(right=False)
+
     def repaired(self, now: float) -> None:
         """A technician was here: a good relay, closed as the old one was."""
         self.pass_time(now)
         self.behaviour = self.relay.behaviour = Behaviour()
         self.twin, self.silent_until = "", -math.inf
+        self.relay._locked_until = -math.inf
         self.relay.command(Action.PROTECT_OFF)
 
 

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from gateway import livestate
+from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.core import Core
 from gateway.daemon import Daemon
@@ -169,7 +170,7 @@ class FinalCore:
 
 
 def test_what_the_lines_read_last_is_handled_before_the_core_stops(rig: Rig) -> None:
-    daemon, core = Daemon(load(rig.config())), FinalCore()
+    daemon, core = Daemon(load(rig.config()), SystemClock()), FinalCore()
     daemon._inbox.put(Heartbeat("net", 0.0))
     daemon._inbox.put(Heartbeat("pair", 0.0))
     daemon._stop(cast("Core", core))

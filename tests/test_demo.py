@@ -62,6 +62,16 @@ def test_a_process_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Pat
         assert "farewell" in parts.last_words()
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_process_may_end_when_its_work_is_done(tmp_path: Path, status: int) -> None:
+    with site(tmp_path) as parts:
+        program = [sys.executable, "-c", f"raise SystemExit({status})"]
+        parts.start("worker", program, ends=True).popen.wait(DEADLINE_S)
+
+        with pytest.raises(ProcessError) if status else contextlib.nullcontext():
+            parts.check()
+
+
 def test_leaving_ends_every_process_even_on_an_error(tmp_path: Path) -> None:
     waits = [sys.executable, "-c", "import time; time.sleep(600)"]
     with contextlib.suppress(KeyboardInterrupt), site(tmp_path) as parts:
@@ -80,13 +90,14 @@ def test_mosquitto_is_preferred_and_without_any_broker_the_demo_says_how_to_get_
         choose(["amqtt"], "mosquitto")
 
 
-def test_a_directory_of_an_earlier_demo_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
+@pytest.mark.parametrize("left", ["store", "gateway.toml"])
+def test_a_directory_of_an_earlier_demo_is_left_alone(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir()
     result = CliRunner().invoke(main, ["demo", "--directory", str(tmp_path)])
 
     assert result.exit_code == 2
     assert "earlier demo" in result.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [left]
 
 
 # --- the verdict ----------------------------------------------------------------------------------
@@ -127,18 +138,25 @@ def test_a_complaint_is_a_failure() -> None:
         balances_wrong=0,
         topups_counted_once=6,
         journal_unsound=0,
+        cuts=1,
+        restored=1,
+        wrong_cuts=0,
+        cut_after_s=9_000,
+        restored_after_s=9.4,
     )
 
     assert Verdict(counts).good
     assert not Verdict(counts, ("1 stored message did not arrive",)).good
     assert "1 lost" in Verdict(counts).told()
     assert "6 accounts, 0 balances wrong" in Verdict(counts).told()
+    assert Verdict(counts, (), ("cut", "back")).told().endswith("1 restored, 0 wrongly cut")
+    assert Verdict(counts, (), ("cut", "back")).told().startswith("cut\nback\n6 meters"[:8])
 
 
 # --- the view -------------------------------------------------------------------------------------
 
 
-def moment(shown: State | None, elapsed_s: float = 42.0) -> Moment:
+def moment(shown: State | None, elapsed_s: float = 45.0) -> Moment:
     meters = {"A1": Last(TAKEN, "east", "000012345678", {"energy_active_import": "6489.620"})}
     customer = Standing(
         account="1001", balance_e4=153_900, days_left=3, alert="alert 1", last_top_up="50.00"
@@ -152,7 +170,9 @@ def moment(shown: State | None, elapsed_s: float = 42.0) -> Moment:
         summary=Ledger().summary(),
         standings={"A1": customer} if shown else {},
         sold=2,
+        cut="1006: is cut in 9 s",
         hint="Ctrl-C ends it.",
+        more=("taiqu disconnect why 1006", "Simulated."),
     )
 
 
@@ -164,9 +184,10 @@ def test_a_wide_window_shows_everything() -> None:
         *("A1", "east", "000012345678", "single-phase", "6489.62", "-", "-", "-", "silent"),
         *("1001", "15.39", "3", "d", "alert", "1", "50.00"),
     ]
-    assert lines[0] == "taiqu demo, 42 s: 1 accounts, 15.39 yuan left, 1 low, 2 top-ups sold"
+    assert lines[0] == "taiqu demo, 45 s: 1 accounts, 15.39 yuan left, 1 low, 2 top-ups sold"
     assert "east: in use 13%, 321 exchanges, 10 silent" in lines
-    assert lines[-1] == "Ctrl-C ends it."
+    assert lines[1] == "1006: is cut in 9 s"
+    assert lines[-3:] == ["Ctrl-C ends it.", "taiqu disconnect why 1006", "Simulated."]
 
 
 @pytest.mark.parametrize("width", [20, 40, 64, 80, 100])
@@ -183,13 +204,13 @@ def test_any_window_is_filled_and_never_overflown(width: int, height: int) -> No
 
 
 def test_a_narrow_window_keeps_what_matters() -> None:
-    header = page(moment(state(TAKEN_AT)), 48, 24)[2]
+    header = page(moment(state(TAKEN_AT)), 48, 24)[3]
 
     assert header.split() == ["meter", "import", "kWh", "voltage", "V", "power", "W", "read"]
 
 
 def test_a_usual_window_shows_the_money() -> None:
-    header = page(moment(state(TAKEN_AT)), 80, 24)[2]
+    header = page(moment(state(TAKEN_AT)), 80, 24)[3]
 
     assert header.split()[-4:] == ["account", "balance", "lasts", "alert"]
 
@@ -198,12 +219,21 @@ def test_a_usual_window_shows_all_meters_and_the_way_out() -> None:
     crowd = state(TAKEN_AT)
     crowd["meters"] *= 16
     crowd["lines"] *= 2
+    crowd["link"] |= {"up": True, "reason": ""}
     lines = page(moment(crowd), 80, 24)
 
     assert len(lines) == 23
     assert len([line for line in lines if line.startswith("A1")]) == 16
+    assert lines[1] == "1006: is cut in 9 s"
     assert lines[-1] == "Ctrl-C ends it."
     assert any(line.endswith("0 gaps") for line in lines)
+    assert not any("mosquitto" in line for line in lines)
+
+    later = page(moment(crowd, 50.0), 80, 24)
+    assert later[-1] == "taiqu disconnect why 1006"
+
+    crowd["link"] |= {"up": False, "reason": "nobody listens"}
+    assert any("not connected: nobody listens" in line for line in page(moment(crowd), 80, 24))
 
 
 def test_meters_that_do_not_fit_are_counted() -> None:
@@ -297,6 +327,7 @@ def test_everything_that_is_read_arrives(tmp_path: Path) -> None:
     assert counts["accounts"] > 0
     assert counts["topups_counted_once"] > 0
     assert [counts[name] for name in ("balances_wrong", "journal_unsound")] == [0, 0]
+    assert counts["wrong_cuts"] == 0
     assert children(tmp_path) == {}
 
 

@@ -12,7 +12,14 @@ import pytest
 
 from gateway.config import load
 from gateway.north.commands import Judge, Valid
-from gateway.technician.demo_accounts import CUSTOMERS, Counter, opening_id
+from gateway.technician.demo_accounts import (
+    CUSTOMERS,
+    DEBTOR,
+    OTHERS,
+    PAID_AFTER_CUT,
+    Counter,
+    opening_id,
+)
 from gateway.technician.demo_books import (
     EXPORT,
     IMPORT,
@@ -66,7 +73,9 @@ class Rig:
             self.answer(id_)
 
     def warn(self, number: str, level: str, **more: str) -> None:
-        event = {"code": "low_balance", "account": number, "level": level, "at": "x", **more}
+        self.tell({"code": "low_balance", "account": number, "level": level, "at": "x", **more})
+
+    def tell(self, event: Mapping[str, str]) -> None:
         self._number("events", event=event)
 
     def post(self, *transactions: Transaction) -> None:
@@ -104,7 +113,7 @@ def test_nothing_is_ordered_before_the_gateway_listens(rig: Rig) -> None:
     assert rig.step() == []
 
     rig.hello()
-    assert [order["command"]["name"] for order in rig.step()] == ["account.open"] * len(CUSTOMERS)
+    assert [order["command"]["name"] for order in rig.step()] == ["account.open"] * len(OTHERS)
 
 
 def test_the_gateway_of_the_demo_takes_every_order(rig: Rig, area: Area, tmp_path: Path) -> None:
@@ -182,6 +191,23 @@ def test_a_warned_customer_comes_once_and_pays_what_he_was_told(rig: Rig) -> Non
     rig.warn(FIRST.number, "zero", top_up="12.34")
     rig.step(NOW + 4)
     assert {order["command"]["amount"] for order in rig.step(NOW + 8)} == {"12.34"}
+    rig.answer_all()
+    assert rig.step(NOW + 60) == []
+
+
+def test_the_debtor_comes_only_once_his_supply_is_cut(rig: Rig) -> None:
+    rig.opened()
+    rig.answer(opening_id(DEBTOR))
+    rig.warn(DEBTOR.number, "alert_1", top_up="12.34")
+    rig.step()
+    assert rig.step(NOW + 4) == []
+
+    cut = {"code": "relay", "what": "open", "account": DEBTOR.number, "at": "x"}
+    rig.tell(cut)
+    rig.step(NOW + 5)
+    orders = {json.dumps(order["command"]) for order in rig.step(NOW + 9)}
+    [body] = map(json.loads, orders)
+    assert (body["account"], body["amount"]) == (DEBTOR.number, PAID_AFTER_CUT)
     rig.answer_all()
     assert rig.step(NOW + 60) == []
 

@@ -174,4 +174,5 @@ def test_a_strained_area_pauses_restores_but_not_for_ever() -> None:
     assert turn((-1, "B"), load=low) == 30
     assert turn((-1, "B"), load=Load(age_s=121, current_percent=99, voltage_mv=0)) == 0
     assert turn(load=high) == 0
-    assert turn((-1, "B"), load=high, since=NOW - 600) == 0
+    assert turn((-5, "B"), load=high, since=NOW - 600) == 0
+    assert turn((-1, "B"), load=high, since=NOW - 600) == 4  # one after the other, still

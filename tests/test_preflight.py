@@ -16,7 +16,7 @@ from gateway.disconnection.facts import (
     from_json,
     to_json,
 )
-from gateway.disconnection.preflight import CHECKS, Decision, preflight
+from gateway.disconnection.preflight import CHECKS, Decision, agreed_until, preflight
 from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from tests.accounts import YUAN, account
 from tests.switching import APPROVAL, DAY, FACTS, HOUR, NOW, but, ordered
@@ -249,3 +249,15 @@ def test_margins_are_part_of_the_record() -> None:
 
     assert codes(strict) == ["data"]
     assert from_json(to_json(strict)).margins.reading_age_max_s == 3600
+
+
+def test_each_person_agrees_as_long_as_his_longest_approval_that_counts() -> None:
+    approved = (
+        APPROVAL,
+        replace(APPROVAL, id="c8", expires=NOW + 2 * HOUR),
+        replace(APPROVAL, id="c9", expires=NOW + DAY, debt_max_e4=1),
+        replace(APPROVAL, id="c10", by="wang", expires=NOW + DAY),
+        replace(APPROVAL, id="c11", by="li", expires=NOW),
+    )
+    facts = but("due", approved=approved, requested_by="wang")
+    assert agreed_until(facts) == {"chen": NOW + 2 * HOUR}

@@ -1,11 +1,11 @@
 """The invariants R01 to R44 of switching, by number: those that pure code decides.
 
-Most have closer tests beside their module; here stands one for each, so that none is forgotten.
+Most have closer tests beside their module.  The table of all 44: tests/test_switch_rules.py.
 """
 
-import re
 from dataclasses import replace
 from datetime import date
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -48,16 +48,6 @@ from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from gateway.prepayment.account_rules import AccountError, change
 from tests.accounts import POLICY, YUAN, account, site
 from tests.switching import APPROVAL, DAY, FACTS, HOUR, NOW, but, ordered
-
-WIRES = {
-    3: "the store of commands: one id, one operation",
-    5: "the frame's deadline, against the meter's own clock",
-    6: "signatures and roles",
-    30: "settlement, which asks no relay",
-    40: "the record of an operation: registers, frames, latency",
-    43: "the figures of switching, from the record",
-}
-"""What only the daemon can show."""
 
 REGIMES, TIMES, LIMITS = Regimes(), Times(), Limits()
 CASE = Case(account="K1", meter="A1", regime=Regime.CONTRACT_PREPAY, class_=Class.ORDINARY)
@@ -113,6 +103,21 @@ def test_r08_protected_accounts_are_not_cut() -> None:
     assert rules(but("account", class_=Class.LIFE_SUPPORT)) == ["R08"]
     assert rules(but("account", mode=Mode.PREPAY_AGREEMENT)) == ["R08"]
     assert rules(but("account", regime=Regime.UNKNOWN)) == ["R08"]
+
+
+@pytest.mark.parametrize("purpose", [Purpose.ARREARS, Purpose.SHEDDING])
+@pytest.mark.parametrize(
+    "protection",
+    [
+        {"no_cut": NoCut(reason="oxygen")},
+        {"class_": Class.CRITICAL},
+        {"class_": Class.LIFE_SUPPORT},
+        {"mode": Mode.PREPAY_AGREEMENT},
+    ],
+)
+def test_r08_by_no_automatic_path(purpose: Purpose, protection: dict[str, Any]) -> None:
+    assert "R08" not in rules(ordered(purpose, FACTS))
+    assert "R08" in rules(ordered(purpose, but("account", **protection)))
 
 
 @pytest.mark.parametrize("state", BEFORE_SENT)
@@ -432,10 +437,3 @@ def test_an_account_of_unknown_rules_stays_where_it_is() -> None:
     standing = FACTS.account or pytest.fail("the facts have an account")
     case = follow(CASE, replace(standing, regime=Regime.UNKNOWN), "A1")
     assert step(case, Signal.BEYOND, NOW, REGIMES) == (case, [])
-
-
-def test_every_number_is_here_or_needs_the_wires() -> None:
-    here = {int(found[1]) for name in globals() if (found := re.match(r"test_r(\d\d)_", name))}
-
-    assert not here & WIRES.keys()
-    assert here | WIRES.keys() == set(range(1, 45))

@@ -5,7 +5,7 @@ The laws: nobody is cut who may not be, and who has paid gets supply, whatever e
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.disconnection.case import Case, Do, Effect, Signal, State
@@ -103,7 +103,12 @@ class Street(Bench):
             else:
                 self.signal(verdict(decision))
         else:
-            if effect.do is AtRelay.SEND_TRIP and self.relay.state is Stands.TRIP_SENT:
+            trip = effect.do is AtRelay.SEND_TRIP and self.relay.state is Stands.TRIP_SENT
+            if trip and self.stopped:
+                # Its permit is withdrawn, whatever was judged before.
+                self.tell(Told.NO_REPLY)
+                return
+            if trip:
                 self.cuts.append(self.facts())
             super().carry_out(effect)
 
@@ -169,6 +174,7 @@ def happen(street: Street, what: str) -> None:
 
 
 @given(HAPPENINGS)
+@example([("use", 1), ("use", 7139), ("pay", 2100), ("stop", 1)])
 def test_nobody_is_cut_who_may_not_be_and_who_has_paid_gets_supply(
     happenings: list[tuple[str, int]],
 ) -> None:

@@ -238,3 +238,11 @@ def test_faults_that_do_not_exist_are_named() -> None:
 
     assert asked.exit_code == 2
     assert "unknown fault 'latte'; there are: all, bit_errors" in asked.output
+
+
+def test_movements_that_cannot_be_written_down_are_a_mistake_at_the_start(tmp_path: Path) -> None:
+    nowhere = tmp_path / "no" / "file"
+    asked = CliRunner().invoke(main, ["--dlt645", "000000000001", "--movements", str(nowhere)])
+
+    assert asked.exit_code == 2
+    assert "No such file or directory" in asked.output

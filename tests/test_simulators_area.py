@@ -1,10 +1,14 @@
 """Areas: the demo's, and those of files, right and wrong."""
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 
 from protocols import dlt645
+from protocols.relay import Action
+from simulators.__main__ import write_movements
 from simulators.area import PROFILES, AreaError, demo_area, load_area
 
 NOW = 1_795_320_000.0
@@ -71,6 +75,22 @@ def test_the_truth_covers_what_is_polled_and_depends_on_the_seed() -> None:
         assert numbers <= truth[asset].keys()
     assert demo_area(seed=3).truth(NOW) == truth
     assert demo_area(seed=4).truth(NOW) != truth
+
+
+def test_what_the_relays_truly_do_is_written_down_as_it_happens() -> None:
+    area, out = demo_area(1), io.StringIO()
+    write_movements(area, out)
+    relay = area.meters["A06"].relay
+    assert relay
+    relay.advance(1_767_225_600.0)
+    relay.command(Action.TRIP)
+    relay.command(Action.ALLOW_CLOSE)
+    relay.advance(1_767_225_700.0)
+
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"at": 1_767_225_600.0, "meter": "A06", "closed": False, "cause": "trip"},
+        {"at": 1_767_225_608.0, "meter": "A06", "closed": True, "cause": "button"},
+    ]
 
 
 def test_a_file_says_what_stands_where(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What persons ask for and take back: requests and their answers, keys, protection."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,13 @@ from typing import Any
 import pytest
 
 from gateway.disconnection.case import State
+from gateway.disconnection.facts import from_json
+from gateway.disconnection.relay_table import State as At
 from gateway.keys import key_table
-from tests.switch_world import DAY, HOUR, KEYS, ROLES, SwitchWorld
+from gateway.letters import Letters
+from gateway.north.contract import instant
+from gateway.store.letterbox import Letter, Letterbox, post
+from tests.switch_world import DAY, HOUR, KEYS, NIGHT, ROLES, SwitchWorld
 
 Make = Callable[..., SwitchWorld]
 
@@ -226,3 +232,146 @@ def test_r09_two_who_would_remove_different_things_remove_nothing(make: Make) ->
     world.order("protect.remove", by="stops2", dispute=True, **keys)
     world.run(5)
     assert protected(world)
+
+
+# --- two persons for each trip --------------------------------------------------------------------
+
+
+def test_r11_an_approval_of_a_trip_is_good_for_one_trip(make: Make) -> None:
+    world = make(switching="quiet_minutes = 0\ncuts_per_day_percent = 100")
+    world.to_debt()
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(60)
+    trip: dict[str, Any] = {"meter": "M0", "account": "1001", "reason": "the roof burns"}
+    first = world.order("relay.trip", **trip)
+    world.until(lambda: world.relay_state() is At.OPEN, HOUR)
+    world.order("relay.close", meter="M0", reason="it is out")
+    world.until(lambda: world.relay_state() is At.ALLOWED, 60)
+    relay = world.meter().relay
+    assert relay is not None
+    relay.press(world.clock.true())
+    world.run(HOUR)
+
+    second = world.order("relay.trip", **trip)
+    world.run(400)
+    assert world.stages(first) == ["accepted", "sent", "confirmed"]
+    assert world.stages(second) == ["accepted", "expired"]
+    assert world.told() == ["trip", "allow_close"]
+
+
+# --- offline: two persons at the box, each with a key file ----------------------------------------
+
+
+def take_to_the_box(world: SwitchWorld) -> None:
+    """The head-end is gone; from now on orders come as letters."""
+    world.broker_down()
+    world.helpful = False
+    core = world.core
+    box = Letterbox(world.config.store_directory / "letterbox")
+    core._letters = Letters(box, core._orders, core._recorder, world.clock.monotonic())
+    core._due["letters"] = world.clock.monotonic()
+    world.run(5)
+
+    def deliver(payload: bytes, *, retained: bool = False) -> None:
+        assert not retained
+        id_ = json.loads(payload)["id"]
+        letter = Letter(id=id_, who="technician", what=payload, posted=world.clock.now())
+        post(world.config.store_directory / "letterbox", letter)
+
+    world.deliver = deliver  # type: ignore[method-assign]
+
+
+def served(world: SwitchWorld, what: str) -> None:
+    world.order(
+        "notice.served",
+        account="1001",
+        round=1,
+        what=what,
+        channel="by-hand",
+        served=instant(world.clock.now()),
+        receipt="signed by the customer",
+    )
+
+
+def test_r11_amounts_and_expiry_offline_with_two_key_files(make: Make) -> None:
+    world = make(switching="cut_offline = true")
+    world.run(180)
+    world.order("calendar.put", windows=NIGHT)
+    world.open()
+    world.run(10)
+    take_to_the_box(world)
+    world.order("disconnect.request", account="1001", reason="not paid")
+    world.until(lambda: world.case_state() is State.DUE, 60)
+    served(world, "notice")
+    world.until(lambda: world.case_state() is State.NOTICE_SERVED, 60)
+
+    world.order("disconnect.approve", account="1001", debt_max="0.01")
+    world.order("disconnect.approve", by="asks", account="1001", debt_max="100.00")
+    world.run(60)
+    assert world.case_state() is State.NOTICE_SERVED, "too small an amount; no role for it"
+    soon = instant(world.clock.now() + 600)
+    world.order("disconnect.approve", account="1001", debt_max="100.00", expires=soon)
+    world.run(60)
+    assert world.case_state() is State.APPROVED
+    world.run(600)
+    assert world.case_state() is State.NOTICE_SERVED, "that one has expired"
+
+    world.order("disconnect.approve", account="1001", debt_max="100.00")
+    world.until(lambda: world.case_state() is State.SCHEDULED, 4 * HOUR)
+    served(world, "last_call")
+    world.until(lambda: world.case_state() is State.OPEN, 4 * HOUR)
+    assert world.told() == ["trip"]
+    assert not world.broker.up
+    [decided] = [one for one in world.store.decisions("1001") if one.allowed]
+    facts = from_json(decided.facts)
+    assert {one.by for one in facts.due.approved} == {"agrees"}
+    assert facts.due.requested_by == "asks"
+
+
+# --- taking a disconnection back ------------------------------------------------------------------
+
+
+def test_a_cancelled_cut_is_confirmed_when_the_supply_is_back(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    world.meter().meter.silent = True
+    id_ = world.order("disconnect.cancel", account="1001", reason="the wrong house")
+    world.run(60)
+    assert world.stages(id_) == ["accepted"]
+    world.power_cut()
+    world.start()
+    world.meter().meter.silent = False
+    world.until(lambda: world.relay_state() is At.ALLOWED, 600)
+    world.run(10)
+    assert world.stages(id_) == ["accepted", "confirmed"]
+    assert world.told() == ["trip", "allow_close"]
+    relay = world.meter().relay
+    assert relay is not None
+    relay.press(world.clock.true())
+    world.until(lambda: world.relay_state() is At.CLOSED, HOUR)
+    world.run(10)
+    assert world.stages(id_) == ["accepted", "confirmed"], "said once"
+
+
+def test_a_case_that_has_cut_nobody_is_cancelled_at_once(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    id_ = world.order("disconnect.cancel", account="1001", reason="the wrong house")
+    world.run(5)
+    assert world.stages(id_) == ["confirmed"]
+    assert "ordered" in str(world.events("disconnection")[-2:])
+
+
+def test_a_trip_that_is_taken_back_on_the_way_is_answered(make: Make) -> None:
+    world = make(switching="quiet_minutes = 0")
+    world.to_debt()
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(60)
+    trip = world.order("relay.trip", meter="M0", account="1001", reason="the roof burns")
+    world.until(lambda: world.relay_state() is At.TRIP_WATCHING, HOUR)
+    close = world.order("relay.close", meter="M0", reason="it does not")
+    world.until(lambda: world.relay_state() is At.ALLOWED, 120)
+    world.run(10)
+    assert world.stages(trip) == ["accepted", "sent", "failed"]
+    assert world.stages(close) == ["accepted", "confirmed"]
+    assert world.store.orders() == []

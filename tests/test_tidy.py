@@ -63,6 +63,10 @@ FORBIDDEN: dict[str, set[str]] = {
     "gateway/money": {"simulators", "gateway.switching"} | IO,
     "gateway/switching": {"simulators"} | IO,
     "gateway/store": {"simulators", "gateway.core", "gateway.north", "gateway.acquisition", "paho"},
+    # Processes of their own: the demo's gateway, on the machine's clock and on simulated time.
+    "gateway/technician/demo_gateway.py": {"simulators", "gateway.core"} | IO,
+    "gateway/technician/demo_past.py": IO,
+    "gateway/technician/demo_time.py": IO - {"random"},
     "gateway/technician": {"gateway.core", "gateway.daemon", "paho", "sqlite3", "sqlite_utils"},
     "gateway/daemon.py": {"simulators"},
 }

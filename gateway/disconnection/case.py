@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -208,6 +208,7 @@ def to_json(case: Case) -> str:
     return json.dumps(asdict(case), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> Case:
     """The case that ``to_json`` wrote.  Raises CaseTextError."""
     try:

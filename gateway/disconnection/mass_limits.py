@@ -12,7 +12,8 @@ The latch (闭锁) stops all cuts of the area.  Restores go on.  Only two person
 release it.
 
 Restores are spread too, when there are several: per phase, with an eye on the area's current and
-voltage.  But no restore waits longer for that than ``pause_max_s``: supply is owed.
+voltage.  But no restore waits longer for that than ``pause_max_s``: supply is owed.  From then on
+they only follow each other at ``APART_S``, so that a whole street never comes back in one second.
 
 Contract: R21 to R24, R36; R26 stands in mass_changes.py.
 """
@@ -20,7 +21,7 @@ Contract: R21 to R24, R36; R26 stands in mass_changes.py.
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -29,6 +30,8 @@ from gateway.disconnection.facts import DAY_S, HOUR_S
 TEN_MINUTES_S = 600
 KEEP_S = DAY_S
 """Times older than this concern no window."""
+APART_S = 5.0
+"""Between two restores that have waited long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ class Limits:
     load_age_max_s: int = 120
     """Older values of current and voltage say nothing."""
     pause_max_s: int = 600
-    """No restore pauses longer."""
+    """No restore pauses longer for its phase or the area's load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,12 @@ def slot(state: State, limits: Limits, accounts: int, now: float, draw: float) -
 
 
 def asked(state: State, limits: Limits, accounts: int, at: float, now: float) -> State:
-    """A cut was asked for, to happen at ``at``.  More than a window holds latches."""
+    """A cut was asked for, to happen at ``at``.  More than a window holds latches.
+
+    Whoever asks while it is latched is not counted: its release begins anew.
+    """
+    if state.latched:
+        return state
     times = tuple(sorted((*_recent(state.asked, now), at)))
     after = replace(state, asked=times)
     for window_s, most in _windows(limits, accounts):
@@ -215,8 +223,10 @@ def restore_turn(
     """
     window_s = 60.0
     near = [one for one in recent if now - window_s < one[0] <= now]
-    if not near or now - wanted_since >= limits.pause_max_s:
+    if not near:
         return now
+    if now - wanted_since >= limits.pause_max_s:
+        return max(now, max(at for at, _ in near) + APART_S)
     same = sorted(at for at, other in near if not phase or other in ("", phase))
     if len(same) >= limits.restores_per_minute:
         return same[-limits.restores_per_minute] + window_s
@@ -242,6 +252,7 @@ def to_json(state: State) -> str:
     return json.dumps(asdict(state), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> State:
     """The state that ``to_json`` wrote.  Raises LimitsTextError."""
     try:

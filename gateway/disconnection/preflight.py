@@ -108,7 +108,8 @@ def _relay(facts: Facts) -> Iterator[str]:
     if meter is None:
         return
     if _older(meter.status_age_s, facts.margins.poll_age_max_s):
-        yield f"the relay's state was not read within {facts.margins.poll_age_max_s} s"
+        limit_s = facts.margins.poll_age_max_s
+        yield f"the relay's state and the register were not read within {limit_s} s"
     elif not meter.closed or meter.position not in (State.CLOSED, State.TRIP_WANTED):
         shown = "closed" if meter.closed else "open"
         yield f"the relay is not closed: the meter says {shown}, its procedure {meter.position}"
@@ -168,6 +169,8 @@ def _flags(facts: Facts) -> Iterator[str]:
         yield f"protected until {veto.until or 'removed'}: {veto.reason}"
     if account.class_ in (Class.CRITICAL, Class.LIFE_SUPPORT):
         yield f"an account of the class {account.class_}"
+    if account.mode is Mode.PREPAY_AGREEMENT and facts.purpose is Purpose.SHEDDING:
+        yield "an account that by agreement is never disconnected automatically"
 
 
 def _unprotected(facts: Facts) -> Iterator[str]:
@@ -239,10 +242,18 @@ def _fresh_notice(facts: Facts) -> Iterator[str]:
 
 
 def _approvals(facts: Facts) -> Iterator[str]:
-    valid = {one.by for one in facts.due.approved if _counts(one, facts)}
-    valid.discard(facts.due.requested_by)
+    valid = agreed_until(facts)
     if len(valid) < facts.due.approvals:
         yield f"{len(valid)} valid approvals by others than who asked; needed {facts.due.approvals}"
+
+
+def agreed_until(facts: Facts) -> dict[str, float]:
+    """Until when each person's approval counts, by key; never that of who asked for the cut."""
+    until: dict[str, float] = {}
+    for one in facts.due.approved:
+        if one.by != facts.due.requested_by and _counts(one, facts):
+            until[one.by] = max(one.expires, until.get(one.by, 0.0))
+    return until
 
 
 def _counts(approval: Approval, facts: Facts) -> bool:

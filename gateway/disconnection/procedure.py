@@ -4,9 +4,9 @@
           -> sent -> verifying -> open | failed | unknown
 
 It can be cancelled from anywhere before ``sent``; from there on a cancellation restores the supply.
-``step`` says what follows a signal; ``tick`` which signal the time alone gives; ``why_cancel`` what
-in the books ends it; ``duties`` what has to be done again after a restart.  The table and the case
-stand in case.py; a case is stored after each step, so it survives anything.
+``step`` says what follows a signal; ``tick`` which signal the time alone gives, ``next_at`` when;
+``why_cancel`` what in the books ends it; ``duties`` what has to be done again after a restart.  The
+table and the case stand in case.py; a case is stored after each step, so it survives anything.
 
 An account that no rule allows to cut (regimes.py) never leaves ``watch``.
 
@@ -17,6 +17,7 @@ Not supported: cutting accounts that pay by bill (``Mode.POSTPAY``); what they p
 here.
 """
 
+import math
 from dataclasses import replace
 
 from gateway.disconnection import relay_table
@@ -91,6 +92,31 @@ def tick(case: Case, now: float, regimes: Regimes) -> Signal | None:
     if case.state in (State.NOTICE_SERVED, State.APPROVED):
         return _waiting(case, now, rules)
     return _scheduled(case, now, rules) if case.state is State.SCHEDULED else None
+
+
+def next_at(case: Case, now: float, regimes: Regimes) -> float:
+    """When the time alone may give a signal after ``now``; infinity: never."""
+    rules = regimes.find(case.regime, case.class_)
+    if rules is None:
+        return math.inf
+    moments: list[float] = []
+    if case.state in (State.NOTICE_SERVED, State.APPROVED):
+        moments.append((case.notice_at or now) + rules.notice_age_max_s)
+    if case.state in (State.APPROVED, State.SCHEDULED) and case.approved_until is not None:
+        moments.append(case.approved_until)
+    match case.state:
+        case State.WARNED if case.owed_since is not None:
+            moments.append(case.owed_since + rules.overdue_s)
+        case State.DUE:
+            moments.append(case.asked_at + rules.renew_s)
+        case State.APPROVED:
+            ready = (case.notice_at or now) + rules.lead_s[case.class_]
+            moments.append(max(ready, case.not_before))
+        case State.SCHEDULED if case.last_call_at is None:
+            moments.append(case.asked_at + rules.last_call_renew_s)
+        case State.SCHEDULED:
+            moments.append(max(case.trip_at, (case.last_call_at or now) + rules.last_call_s))
+    return min((at for at in moments if at > now), default=math.inf)
 
 
 def duties(case: Case) -> list[Effect]:
@@ -246,7 +272,7 @@ def _overdue(case: Case, now: float, rules: Rules) -> bool:
 
 def _waiting(case: Case, now: float, rules: Rules) -> Signal | None:
     notice_at = case.notice_at or now
-    if now > notice_at + rules.notice_age_max_s or _set_back(max(case.since, notice_at), now):
+    if now >= notice_at + rules.notice_age_max_s or _set_back(max(case.since, notice_at), now):
         return Signal.STALE
     if case.state is State.NOTICE_SERVED:
         return None if rules.approvals[case.class_] else Signal.APPROVED

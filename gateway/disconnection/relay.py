@@ -27,7 +27,7 @@ Source: R27 to R38; DL/T 645 status word 3, bits 4 and 6.
 
 import json
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -64,6 +64,8 @@ class Times:
     """A trip that the meter delays (high current) is waited for this long."""
     still_s: int = 300
     """How long no energy may be counted before a trip is believed."""
+    watch_s: int = 300
+    """Between looks at a relay that is open, or of which nobody knows what became."""
     distance_s: int = 600
     """Between two operations; the first restore after a payment in a day need not wait."""
     late_s: int = 900
@@ -196,6 +198,7 @@ def to_json(relay: Relay) -> str:
     return json.dumps(asdict(relay), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
+@lru_cache(maxsize=1024)
 def from_json(text: str) -> Relay:
     """The relay that ``to_json`` wrote.  Raises RelayTextError."""
     try:

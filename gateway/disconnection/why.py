@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from gateway.disconnection.case import BEFORE_SENT, Case, State
+from gateway.disconnection.case import BEFORE_SENT, SENT, Case, State
 from gateway.disconnection.facts import DAY_S, HOUR_S, Facts
 from gateway.disconnection.friendly import Calendar, next_free
 from gateway.disconnection.preflight import preflight
@@ -77,10 +77,12 @@ def missing_e4(case: Case, facts: Facts, policy: Policy) -> int:
 
 
 def earliest_cut(case: Case, now: float, rules: Rules) -> float | None:
-    """The earliest moment of a cut by its steps alone; None while no notice was delivered."""
+    """The earliest moment of a cut by its steps alone; None while no notice was delivered, and
+    once the cut was made.
+    """
     if case.state in (State.SCHEDULED, State.PREFLIGHT):
         return max(now, case.trip_at)
-    if case.notice_at is None:
+    if case.notice_at is None or case.state in SENT:
         return None
     ready = max(case.notice_at + rules.lead_s[case.class_], case.not_before, now)
     return ready + rules.last_call_s

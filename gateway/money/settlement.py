@@ -18,7 +18,7 @@ from functools import cache, partial
 
 import structlog
 
-from gateway.acquisition.confirm import limits_of
+from gateway.acquisition.confirm import Limits, limits_of_all
 from gateway.acquisition.days import end_of
 from gateway.config import MeterConfig
 from gateway.money.books import Books
@@ -75,7 +75,8 @@ class Settlement:
         """By account, where its last charge left it, and that charge's hash: if the transaction
         failed that posted it, the journal has no such hash, and the file is read."""
         recorder.when_undone += [self.tariffs_changed, self.facts_changed]
-        limits = {one.asset: possible(one) for one in meters}
+        shared = limits_of_all(meters)
+        limits = {one.asset: possible(one, shared[one.asset]) for one in meters}
         recorder.later(partial(facts.keep_limits, limits))
         self.looks = settle.Books(
             prices=self._prices,
@@ -347,9 +348,9 @@ def _prepaid_e4(draft: Draft) -> int:
     return sum(one.amount for one in draft.postings if one.ledger is Ledger.PREPAID)
 
 
-def possible(config: MeterConfig) -> Meter:
-    """What is possible at a configured meter."""
-    step_wh = limits_of(config).steps.get(TOTAL, 1)
+def possible(config: MeterConfig, limits: Limits) -> Meter:
+    """What is possible at a configured meter; ``limits`` are its own."""
+    step_wh = limits.steps.get(TOTAL, 1)
     ratio = config.ratio.ct * config.ratio.pt
     dlt645 = config.profile.protocol.startswith("dlt645")
     return Meter(

@@ -134,7 +134,10 @@ class DisconnectApprove(SwitchingOrder):
 
 
 class DisconnectCancel(SwitchingOrder):
-    """Stop the disconnection of an account; one that is cut already is restored."""
+    """Stop the disconnection of an account; one that is cut already is restored.
+
+    Confirmed at once, or when the supply is proven to be back.
+    """
 
     name: Literal["disconnect.cancel"]
     account: AccountNumber

@@ -46,6 +46,14 @@ class ApprovalReader:
         )
         return [_vote(row) for row in rows]
 
+    def begins(self, now: float, account: str) -> float | None:
+        """When the next vote about an account, or that names none, begins; None: none is to."""
+        row = self._connection.row(
+            "select min(not_before) from approval where not_before > ? and account in (?, '')",
+            *(now, account),
+        )
+        return row[0] if row else None
+
     def ended(self, id_: str) -> str:
         """Why a vote is over before its time; empty: it is not."""
         row = self._connection.row("select reason from approval_end where approval = ?", id_)

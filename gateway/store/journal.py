@@ -133,6 +133,13 @@ class JournalReader:
             yield from reversed(found)
             before, few = found[0].number, 2 * few
 
+    def newest_hash(self, account: str) -> bytes:
+        """The hash of the newest one that concerns a customer account; empty before the first."""
+        row = self._connection.row(
+            "select hash from journal where account = ? order by number desc limit 1", account
+        )
+        return row[0] if row else b""
+
     def by_key(self, key: str) -> Transaction | None:
         """The transaction with this idempotency key."""
         return next(iter(self._found("key = ?", key)), None)

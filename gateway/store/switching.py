@@ -12,8 +12,10 @@ from gateway.disconnection import case as cases
 from gateway.disconnection import mass_limits
 from gateway.disconnection import relay as relays
 from gateway.disconnection.case import Case
+from gateway.disconnection.case import State as CaseState
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.relay import Relay
+from gateway.disconnection.relay_table import State
 from gateway.store.connection import Connection, Row
 from gateway.store.database import Database
 
@@ -117,6 +119,10 @@ class SwitchingReader:
         """Those that need looking after."""
         return self._relays("where state <> 'closed' order by meter")
 
+    def relays_in(self, state: State) -> list[KeptRelay]:
+        """Those in one state."""
+        return self._relays("where state = ? order by meter", state)
+
     def case(self, account: str) -> KeptCase | None:
         """The disconnection of one account; None if there never was anything to watch."""
         return next(iter(self._cases("where account = ?", account)), None)
@@ -128,6 +134,13 @@ class SwitchingReader:
     def cases_under_way(self) -> list[KeptCase]:
         """Those that are not merely watched."""
         return self._cases("where state <> 'watch' order by account")
+
+    def under_way(self) -> list[tuple[str, CaseState]]:
+        """The accounts of the same, and how far each is."""
+        rows = self._connection.rows(
+            "select account, state from disconnection where state <> 'watch' order by account"
+        )
+        return [(account, CaseState(state)) for account, state in rows]
 
     def closes_since(self, at: float) -> list[tuple[float, str]]:
         """The restores sent after a Unix time, as (time, meter)."""

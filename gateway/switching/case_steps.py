@@ -72,6 +72,8 @@ class CaseSteps:
         self.relays = relays
         self.herald = herald
         self.answer = answer
+        self.stepped: Callable[[str], None] = lambda _account: None
+        """Told of each account whose case has come a step on, in the same transaction."""
 
     def moment(self, account: Account | None, wall: float) -> Moment | None:
         """An account now; None for one that has no limits, or nothing that could be switched.
@@ -140,6 +142,7 @@ class CaseSteps:
             self._answer(now, after, signal, reason or signal.value)
         now.kept = replace(now.kept, case=after)
         self.rooms.store.set_case(now.kept)
+        self.stepped(after.account)
         for effect in effects:
             self._effect(now, effect, reason or signal.value, command)
 

@@ -60,6 +60,10 @@ class Clearance:
         """The approvals that count for a cut at ``wall``."""
         return self._desk.approvals(subject, wall)
 
+    def begins(self, account: str, wall: float) -> float | None:
+        """When the next approval for an account begins to count; None: none is to."""
+        return self._desk.votes.begins(wall, account)
+
     def proven_at(self, account: str, round_: int, what: What, since: float) -> float | None:
         """When the delivery of what was asked for at ``since`` was proven; None: it is not.
 
@@ -85,6 +89,11 @@ class Clearance:
         if vote is None or vote.expires <= wall:
             return "the request has run out"
         return votes.ended(request)
+
+    def request_ends(self, request: str) -> float | None:
+        """When a request for a cut runs out, Unix time; None: there is none."""
+        vote = self._desk.votes.vote(request)
+        return vote.expires if vote else None
 
     def unprotected_at(self, account: str) -> float | None:
         """When a protection was taken away last, Unix time."""

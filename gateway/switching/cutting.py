@@ -1,7 +1,7 @@
 """Disconnections (停电) as rows: what balance, time, proofs and approvals do to the cases.
 
     posted(...)     the books or the account changed: in the same transaction
-    look(...)       what the time, a proof or an approval has brought
+    look(...)       what the time, a proof or an approval has brought; and when to look again
 
 Each step is stored, and what the head-end is to do goes up with it.  What a case waits for is
 looked up in the rows each time, so a restart changes nothing and nothing is asked for twice.
@@ -12,20 +12,24 @@ overdue, notice, last call) would be worth nothing (R10, R15).  It is cancelled 
 Used by the core alone.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 
 import structlog
 
+from gateway.acquisition.days import end_of
 from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
 from gateway.disconnection.case import BEFORE_SENT, Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
-from gateway.disconnection.friendly import protected_within
-from gateway.disconnection.preflight import preflight
-from gateway.disconnection.procedure import tick, why_cancel
+from gateway.disconnection.friendly import next_free, protected_within
+from gateway.disconnection.preflight import agreed_until, preflight
+from gateway.disconnection.procedure import next_at, tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
+from gateway.prepayment.ledger import Kind, Ledger
 from gateway.store.figures import WRONG
 from gateway.store.precautions import What
 from gateway.store.switching import Step
@@ -40,6 +44,8 @@ AHEAD_S = 1800
 
 STILL_TO_COME = frozenset(("meter_number", "relay", "last_call", "expired", "calendar"))
 """Checks that fail before a last call and may pass after it; the calendar is asked for later."""
+GIVEN = frozenset((Kind.TOP_UP, Kind.EMERGENCY, Kind.TRANSFER))
+"""Money that comes in, and puts no past right."""
 
 log = structlog.get_logger()
 
@@ -63,31 +69,53 @@ class Cutting:
         if now := self._steps.moment(account, wall):
             self._judge_books(now)
 
-    def look(self, number: str, wall: float) -> None:
-        """Take every step that the rows allow now; in a transaction."""
+    def look(self, number: str, wall: float) -> float:
+        """Take every step that the rows allow now; in a transaction.
+
+        Returns the Unix time at which the time alone may bring another.
+        """
         now = self._steps.of(number, wall)
         if now is None:
-            return
+            return math.inf
         self._judge_books(now)
         if not self._trusted():
-            return
+            return math.inf  # whoever sets the clock has all cases looked at
         self._drop_request(now)
         for _ in range(STEPS_MAX):
             signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
             if signal is Signal.LEAD_OVER:
-                if not self._schedule(now):
-                    return
+                if again_at := self._schedule(now):
+                    return min(again_at, self._next(now))
             elif signal is None:
                 if not self._approved(now):
-                    return
+                    return self._next(now)
             else:
                 if signal is Signal.DUE:
                     self._steps.mass(mass_limits.fell_due, wall)
                 self._steps.step(now, signal)
+        return wall
 
-    def under_way(self) -> list[Case]:
-        """The cases that are not merely watched."""
-        return [kept.case for kept in self._rooms.store.cases_under_way()]
+    def _next(self, now: Moment) -> float:
+        """What the time alone brings next: a veto may run out with the day."""
+        books, clearance, wall = self._rooms.books, self._rooms.clearance, now.wall
+        at = min(
+            next_at(now.case, wall, self._settings.regimes),
+            end_of(books.day_of(wall), books.zone),
+        )
+        if now.case.state is State.NOTICE_SERVED:
+            at = min(at, clearance.begins(now.case.account, wall) or at)
+        if now.kept.command and now.case.state in BEFORE_SENT:
+            at = min(at, clearance.request_ends(now.kept.command) or at)
+        return at
+
+    def under_way(self) -> list[tuple[str, State]]:
+        """The accounts whose case is not merely watched, and how far each is."""
+        return self._rooms.store.under_way()
+
+    def case(self, number: str) -> Case | None:
+        """The case of an account."""
+        kept = self._rooms.store.case(number)
+        return kept.case if kept else None
 
     def cancel(self, number: str, reason: Cancel, wall: float, command: str = "") -> bool:
         """Cancel a case by order; in a transaction.  False if there is nothing to cancel."""
@@ -161,12 +189,29 @@ class Cutting:
         if reason is None and now.case.state in BEFORE_SENT:
             # A meter that keeps its own balance switches by it; its account is not charged here.
             return Cancel.MODE if self._rooms.settlement.held(now.account) else None
-        if reason or now.case.state not in (*IN_FLIGHT, State.OPEN):
-            return reason
-        # R37: the past was corrected after the cut, and there was no reason for it.
-        corrected_at = self._rooms.books.journal.corrected_at(now.case.account)
-        wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
-        return Cancel.WRONG_CUT if wrong else None
+        wrong = reason in (None, Cancel.PAID) and self._is_wrong(now, money)
+        return Cancel.WRONG_CUT if wrong else reason
+
+    def _is_wrong(self, now: Moment, money: Money) -> bool:
+        """R37: the past was corrected after the cut, and there was no reason for it.
+
+        What was given since says nothing about that.
+        """
+        case, journal = now.case, self._rooms.books.journal
+        if case.state not in (*IN_FLIGHT, State.OPEN):
+            return False
+        if (journal.corrected_at(case.account) or 0.0) < case.since:
+            return False
+        given_e4 = sum(
+            posting.amount
+            for one in takewhile(
+                lambda one: one.recorded >= case.since, journal.newest(case.account)
+            )
+            if one.draft.kind in GIVEN
+            for posting in one.draft.postings
+            if posting.ledger is Ledger.PREPAID
+        )
+        return money.balance_e4 - given_e4 > money.beyond_e4
 
     def _why_watched(self, now: Moment) -> str:
         money = self._steps.evidence.money(now.account, now.policy, now.kept)
@@ -232,30 +277,40 @@ class Cutting:
         facts = self._steps.facts(now)
         if any(one.code == "approval" for one in preflight(facts).failed):
             return False
-        ends = sorted((one.expires for one in facts.due.approved), reverse=True)
+        ends = sorted(agreed_until(facts).values(), reverse=True)
         self._steps.step(now, Signal.APPROVED, until=ends[max(1, facts.due.approvals) - 1])
         return True
 
-    def _schedule(self, now: Moment) -> bool:
-        """Give a cut its turn, and have the last call made: only for a cut that can follow."""
+    def _schedule(self, now: Moment) -> float:
+        """Give a cut its turn, and have the last call made: only for a cut that can follow.
+
+        Returns the Unix time when it is worth another try; 0: done.
+        """
         case, settings = now.case, self._settings
         rules = settings.regimes.find(case.regime, case.class_)
         position = self._steps.relays.get(case.meter).relay.state
         if rules is None or position is not Stands.CLOSED or self._rooms.clearance.stopped():
-            return False
+            return math.inf  # whoever changes that has the case looked at
+        again_at = now.wall + rules.retry_s
         mass, accounts = self._rooms.store.mass(), self._steps.evidence.accounts()
         draw, earliest = self._draw(), now.wall + rules.last_call_s
         turn = mass_limits.slot(mass, settings.limits, accounts, earliest, draw)
-        lead_s = settings.margins.restore_lead_s
-        late = turn > earliest + rules.delay_s + AHEAD_S
-        if late or protected_within(turn, lead_s, self._rooms.clearance.calendar()):
-            return False
+        lead_s, calendar = settings.margins.restore_lead_s, self._rooms.clearance.calendar()
+        if turn > earliest + rules.delay_s + AHEAD_S:
+            return max(again_at, turn - rules.last_call_s - rules.delay_s - AHEAD_S)
+        if protected_within(turn, lead_s, calendar):
+            free = next_free(turn, lead_s, calendar) or math.inf
+            return max(again_at, free - rules.last_call_s - rules.delay_s)
         failed = {one.code for one in preflight(self._steps.facts(now)).failed}
+        if "approval" in failed:
+            # The debt has grown beyond what was approved, or an approval was taken back.
+            self._steps.step(now, Signal.LAPSED)
+            return 0.0
         if failed - STILL_TO_COME:
-            return False
+            return math.inf if "latched" in failed else again_at
         self._steps.step(now, Signal.LEAD_OVER, until=turn, draw=draw)
         at = now.case.trip_at
         self._steps.mass(
             lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, at, wall), now.wall
         )
-        return True
+        return 0.0

@@ -34,6 +34,7 @@ from gateway.switching.clearance import Clearance, subject_of
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_sending import only_directly
 from gateway.uplink import Reach
+from protocols.relay_control import relay_points
 
 CHARGES_MAX = 100
 """Older charges are not looked through for provisional ones: they have been settled long since."""
@@ -85,6 +86,11 @@ class Evidence:
         self._meters = meters
         self._settings = settings
         self._rooms = rooms
+        self._charges: dict[str, tuple[bytes, int, date | None]] = {}
+        """By account, what ``_charged`` gave, and the hash of the transaction it was true for."""
+        self._open = (0, 0)
+        """How many versions of accounts there were, and how many accounts were open then."""
+        rooms.recorder.when_undone.append(self._forget)
 
     def money(self, account: Account, policy: Policy, kept: KeptCase | None) -> Money:
         """What the books say, as far as it costs nothing to know: enough to cancel by."""
@@ -136,8 +142,24 @@ class Evidence:
 
     def _known(self, account: Account, money: Money, wall: float, today: date) -> Money:
         """Money, and how well it is known."""
-        newest = rerate.standing(self._rooms.books.journal.newest(account.number))
-        charges = list(islice(newest, CHARGES_MAX))
+        provisional_e4, last = self._charged(account.number)
+        age_s = None if last is None else wall - end_of(last, self._rooms.books.zone)
+        return replace(
+            money,
+            provisional_e4=provisional_e4,
+            reading_age_s=age_s,
+            doubts=tuple(self._doubts(account, last)),
+            tariff_valid=self._rooms.settlement.priced(account, today),
+        )
+
+    def _charged(self, number: str) -> tuple[int, date | None]:
+        """Of an account's charges what is provisional, and the last day with an actual reading."""
+        journal = self._rooms.books.journal
+        hash_ = journal.newest_hash(number)
+        known = self._charges.get(number)
+        if known and known[0] == hash_:
+            return known[1:]
+        charges = list(islice(rerate.standing(journal.newest(number)), CHARGES_MAX))
         flags = {one.number: rerate.stand(one).flags for one in charges}
         provisional_e4 = sum(
             -posting.amount
@@ -148,14 +170,8 @@ class Evidence:
         )
         actual = [one for one in charges if Flag.ESTIMATED not in flags[one.number]]
         last = max((span.to for one in actual for span in one.draft.spans), default=None)
-        age_s = None if last is None else wall - end_of(last, self._rooms.books.zone)
-        return replace(
-            money,
-            provisional_e4=provisional_e4,
-            reading_age_s=age_s,
-            doubts=tuple(self._doubts(account, last)),
-            tariff_valid=self._rooms.settlement.priced(account, today),
-        )
+        self._charges[number] = hash_, provisional_e4, last
+        return provisional_e4, last
 
     def _doubts(self, account: Account, last: date | None) -> list[str]:
         rulings, number = self._rooms.rulings, account.number
@@ -188,6 +204,9 @@ class Evidence:
             return None
         seen, switch = found or Look(), meter.switch
         prepaying = relay.meter in self._rooms.settlement.prepaying()
+        # A look without the register is none: a cut is recorded with it (R40).
+        whole = seen.energy is not None or not relay_points(meter.profile).load
+        status_at = seen.status_at if whole else None
         return AtMeter(
             address=meter.address,
             number=meter.number,
@@ -196,7 +215,7 @@ class Evidence:
             position=relay.state.value,
             fault=relay.fault,
             closed=seen.status.open is False,
-            status_age_s=None if seen.status_at is None else wall - seen.status_at,
+            status_age_s=None if status_at is None else wall - status_at,
             protected_supply=bool(seen.status.protected),
             prepays_itself=prepaying or seen.status.prepays not in (None, "none"),
             operations=relay.operations,
@@ -234,4 +253,10 @@ class Evidence:
 
     def accounts(self) -> int:
         """How many accounts there are, for what is counted in percent."""
-        return self._rooms.accounts.count()
+        versions = self._rooms.accounts.versions()
+        if self._open[0] != versions:
+            self._open = versions, self._rooms.accounts.count()
+        return self._open[1]
+
+    def _forget(self) -> None:
+        self._open = (0, 0)

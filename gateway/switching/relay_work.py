@@ -1,6 +1,6 @@
 """What the rows of the relays ask for, done at the meters: looks, commands, and what comes of them.
 
-    tick(...)         what is due now: looks, restores, pauses that are over
+    tick(...)         what is due now: looks, restores, pauses that are over; and when the next is
     examine(...)      one fresh look at a meter before a trip, for whoever judges it
     send_trip(...)    after the commit that says ``sent``: the one control request of a trip
 
@@ -12,6 +12,7 @@ trip and a restore never overtake each other.
 Used by the core alone.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +40,6 @@ from gateway.switching.relay_look import (
 )
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
-    STEPPED_S,
     TAKES,
     TRIP_VALID_S,
     Permit,
@@ -54,9 +54,8 @@ from protocols.dlt645_relay import VALID_S_MAX
 from protocols.relay import Action
 
 TICK_S = 0.5
-IDLE_S = 5.0
-WATCH_S = 300.0
-"""A relay that is open, or that nobody knows of, is looked at so often."""
+AGAIN_S = 5.0
+"""What could not be noted is tried again after this."""
 LOOK_WITHIN_S = 60.0
 READ_IN = (
     State.TRIP_READING,
@@ -119,11 +118,10 @@ class RelayWork:
         self._busy: dict[str, _Work] = {}
         self._at: dict[str, float] = {}
         """By meter, Unix time before which nothing is due."""
-        self._offset = 0.0
-        """Of Unix time to the monotonic one."""
         self._open: dict[str, Look] = {}
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
+        self._plans: dict[tuple[str, What], list[Part]] = {}
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
         """By asset, the exchanges that it refuses for good."""
         self._stirred: set[str] = set()
@@ -164,16 +162,19 @@ class RelayWork:
 
     # --- what the rows ask for --------------------------------------------------------------------
 
+    def clock_set(self) -> None:
+        """The clock was set: nobody waits for a time of the old one."""
+        self._at.clear()
+
     def tick(self, now: float, wall: float) -> float:
-        """Do what is due; returns the monotonic time of the next tick."""
-        if abs(wall - now - self._offset) > STEPPED_S:
-            # The clock was set: nobody waits for a time of the old one.
-            self._offset = wall - now
-            self._at.clear()
+        """Do what is due; returns the monotonic time of the next tick, if nothing else happens.
+
+        How late restores are is told by and by, with whatever tick comes then.
+        """
         stirred, self._stirred = self._stirred, set()
         for meter in stirred - self._busy.keys():
             self._look(meter, What.STATE, now)
-        soonest = IDLE_S
+        soonest = math.inf
         for kept in self._store.relays_not_closed():
             meter = kept.relay.meter
             if meter not in self._relays.meters:
@@ -202,7 +203,7 @@ class RelayWork:
     def _drive(self, kept: KeptRelay, now: float, wall: float) -> None:
         relay, meter = kept.relay, kept.relay.meter
         if relay.state in READ_IN or relay.state in WATCHED:
-            self._at[meter] = wall + WATCH_S
+            self._at[meter] = wall + self._relays.times(meter).watch_s
             self._look(meter, What.STATE, now)
         elif relay.state is State.RESTORE_SENT:
             self._restore(kept, now, wall)
@@ -216,12 +217,15 @@ class RelayWork:
                 self._at[meter] = turn
             else:
                 self.act(now, partial(self._relays.signal, meter, signal, wall))
+        else:
+            self._at[meter] = relay.next_at
 
     def _due(self, meter: str, effects: tuple[Effect, ...], wall: float) -> None:
         """When the next thing is due: forgotten with the process, and then it is due at once."""
-        reads = [one.at for one in effects if one.do in (Do.READ, Do.WATCH_ENERGY)]
+        waits = [one.at for one in effects if one.do in (Do.READ, Do.WATCH_ENERGY, Do.WAIT)]
         watched = self._relays.get(meter).relay.state in WATCHED
-        self._at[meter] = min(reads, default=wall + WATCH_S if watched else 0.0)
+        watch_s = self._relays.times(meter).watch_s
+        self._at[meter] = min(waits, default=wall + watch_s if watched else 0.0)
 
     def _tell_late(self, kept: KeptRelay, now: float, wall: float) -> None:
         """Late, an alarm, a breach: each is told once in the life of a process."""
@@ -241,7 +245,7 @@ class RelayWork:
         return True
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
-        parts = plan(self._relays.meters[meter], what, self._refused.__getitem__)
+        parts = self._plan(meter, what)
         state = self._relays.get(meter).relay.state
         restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
@@ -251,6 +255,13 @@ class RelayWork:
         part, not_after = work.parts[0], now + LOOK_WITHIN_S
         line, job = self._polling.ask(part.meter, part.exchanges, work.priority, not_after)
         self._begin(line, job, work)
+
+    def _plan(self, meter: str, what: What) -> list[Part]:
+        known = self._plans.get((meter, what))
+        if known is None:
+            known = plan(self._relays.meters[meter], what, self._refused.__getitem__)
+            self._plans[meter, what] = known
+        return list(known)
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -271,6 +282,7 @@ class RelayWork:
         for exchange, outcome in zip(part.exchanges, event.outcomes, strict=True):
             if outcome.permanent:
                 self._refused[part.meter].add(exchange.key)
+                self._plans.clear()
         work.readings += [one for one in found if isinstance(one, Reading)]
         if work.parts and (work.readings or work.judge):
             self._ask(work, now)
@@ -383,7 +395,7 @@ class RelayWork:
         """What came of a command.  A reply says no more than that it was accepted."""
         signals = {"sent": Signal.ACCEPTED, "refused": Signal.REFUSED}
         if not self.act(now, partial(self._note, work, what, data, wall, signals.get(what))):
-            self._at[work.meter] = wall + IDLE_S
+            self._at[work.meter] = wall + AGAIN_S
 
     def _note(
         self, work: _Work, what: str, data: dict[str, object], wall: float, signal: Signal | None

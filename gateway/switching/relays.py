@@ -104,6 +104,8 @@ class Relays:
         direct = meter in self.meters and self.meters[meter].direct_close
         if known is None:
             return KeptRelay(relay=Relay(meter=meter, direct=direct))
+        if known.relay.direct is direct:
+            return known
         return replace(known, relay=replace(known.relay, direct=direct))
 
     def looked(self, meter: str, found: Look) -> bool:
@@ -170,8 +172,14 @@ class Relays:
         return replace(times, look_s=look_s, distance_s=distance_s)
 
     def turn(self, relay: Relay, wall: float) -> float:
-        """When a restore has its turn after a mass event (R36)."""
-        sent = [one for one in self._store.closes_since(wall - RECENT_S) if one[1] != relay.meter]
+        """When a restore has its turn after a mass event (R36).
+
+        Who has had his turn and is being read counts as well: his frame follows within seconds.
+        """
+        read = [one.relay for one in self._store.relays_in(State.RESTORE_READING)]
+        soon = [(one.since, one.meter) for one in read if one.tries == 0]
+        sent = [*self._store.closes_since(wall - RECENT_S), *soon]
+        sent = [one for one in sent if one[1] != relay.meter]
         phases = {name: one.phase for name, one in self.meters.items()}
         recent = [(at, phases.get(meter, "")) for at, meter in sent]
         since = relay.wanted_since if relay.state in RESTORING else wall

@@ -1,16 +1,19 @@
 """Switching (停送电) as the core sees it: all its rooms put together.
 
 ``posted`` is told of every account whose books changed, in the same transaction: so who has paid is
-wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for;
-``done`` takes the jobs back.
+wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for
+and knows when it is needed next; ``done`` takes the jobs back.  After an order, a posting or a job
+that is over it has to be called at once.
 
 The stop switch is asked with every judgement, every half a second, and when the frame of a trip is
-made: once it is on, no such frame is made any more (R25).
+made: once it is on, no such frame is made any more (R25).  Of the clock and the connection nobody
+tells: they are looked at in each tick, so the core calls it every few seconds.
 
 Used by the core alone.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -30,6 +33,7 @@ from gateway.events import Job, JobDone
 from gateway.money.prepaid import Prepaid
 from gateway.north import contract
 from gateway.north.contract_supply import StopTurned
+from gateway.north.contract_switching import DisconnectApprove
 from gateway.orders import Outcome
 from gateway.prepayment.account import Account
 from gateway.recorder import Recorder
@@ -46,6 +50,7 @@ from gateway.switching.herald import Herald
 from gateway.switching.judging import Judging
 from gateway.switching.mass_gate import MassGate
 from gateway.switching.relay_look import Look
+from gateway.switching.relay_sending import STEPPED_S
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
 from gateway.switching.stop_switch import StopSwitch
@@ -54,8 +59,6 @@ from gateway.uplink import Reach
 from protocols.base import Quality, Value
 
 TICK_S = 0.5
-CASES_S = 10.0
-"""How often cases and orders are looked at for what time and persons have brought."""
 CURRENTS = ("current_l1", "current_l2", "current_l3")
 VOLTAGES = ("voltage_l1n", "voltage_l2n", "voltage_l3n")
 
@@ -94,9 +97,10 @@ class SwitchingRoom:
         self._begun = False
         self._was = Reach(up=True, since=0.0)
         self._trusted = False
-        self._cases_at = 0.0
-        self._looking: set[str] = set()
-        """Accounts whose look waits for the next commit."""
+        self._offset = 0.0
+        """Of Unix time to the monotonic one."""
+        self._case_at: dict[str, float] = {}
+        """By account, Unix time before which its case need not be looked at."""
         self._area: tuple[float, Load] | None = None
         """Unix time and what the area meter said then."""
         self._open_rooms()
@@ -138,6 +142,7 @@ class SwitchingRoom:
         self.relays = Relays(meters, settings, self._store, prepaid.accounts, herald)
         evidence = Evidence(meters, settings, rooms)
         steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald, world.answer)
+        steps.stepped = self._wake
         self.cutting = Cutting(steps, world.draw)
         self.judging = Judging(steps)
         self.work = RelayWork(
@@ -166,7 +171,11 @@ class SwitchingRoom:
 
     def execute(self, command: contract.Command, by: str, wall: float, *, at_box: bool) -> Outcome:
         """Take an order about supply on, in the transaction that remembers it."""
-        self._cases_at = 0.0
+        order = command.command
+        account = getattr(order, "account", None)
+        self._wake(account or "")
+        if isinstance(order, DisconnectApprove):
+            self._orders.wake(account or "")
         return self._orders.execute(command, by, wall, at_box=at_box)
 
     def works_on(self, command: str) -> bool:
@@ -187,6 +196,7 @@ class SwitchingRoom:
 
     def posted(self, account: Account) -> None:
         """The books or the account changed; in the same transaction."""
+        self._wake(account.number)
         self.cutting.posted(account, self._world.wall())
 
     def polled(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
@@ -194,7 +204,7 @@ class SwitchingRoom:
         good = {name: one for name, one in values.items() if one.quality is Quality.GOOD}
         if "relay_state" in good:
             self.work.polled(meter, tripped=good["relay_state"].amount == "tripped")
-        if meter == self._settings.area_meter and self._settings.transformer_a:
+        if meter == self._settings.area_meter:
             self._note_load(good, wall)
 
     def asked(self, event: JobDone) -> bool:
@@ -213,6 +223,7 @@ class SwitchingRoom:
         if reason is None:
             return False
         log.warning("stop switch", on=bool(reason), reason=reason)
+        self._wake()
         if reason:
             self.work.withdraw_all(f"the stop switch is on: {reason}"[:200])
         at, clock = self._recorder.stamp()
@@ -221,36 +232,41 @@ class SwitchingRoom:
         return True
 
     def tick(self, now: float, wall: float) -> float:
-        """Do what is due; returns the monotonic time of the next tick."""
+        """Do what is due; returns the monotonic time of the next tick, if nothing else happens."""
         if not self._begun and not self._begin(now, wall):
             return now + TICK_S
         self._look_at_clock(now, wall)
-        if now >= self._cases_at:
-            self._cases_at = now + CASES_S
-            if self._trusted:
-                self._report.tick(wall)
-            self._look_at_cases()
-            self._orders.tick(now, wall)
+        self._look_at_cases(now, wall)
         if self._trusted:
-            for case in self.cutting.under_way():
-                if case.state is State.PREFLIGHT:
-                    self._examine(case.account, case.meter, now)
-        return min(self.work.tick(now, wall), self._cases_at)
+            self._report.tick(wall)
+        orders_at = self._orders.tick(now, wall)
+        work_at = self.work.tick(now, wall)
+        cases_at = math.inf
+        for account, state in self.cutting.under_way():
+            if state is not State.PREFLIGHT:
+                cases_at = min(cases_at, self._case_at.get(account, 0.0))
+            elif self._trusted and (case := self.cutting.case(account)):
+                self._examine(account, case.meter, now)
+        return min(work_at, now + max(TICK_S, min(cases_at, orders_at) - wall))
 
     def _begin(self, now: float, wall: float) -> bool:
-        self._was = self._world.reach()
+        reach = self._world.reach()
+        # Nobody knows how long it was offline before: then that was long.
+        self._was = reach if reach.up else Reach(up=False, since=-math.inf)
         self._begun = self.work.act(now, partial(self.relays.start, wall))
         return self._begun
 
     def _look_at_clock(self, now: float, wall: float) -> None:
         """R23: a quiet time begins when the time is known, and after a long time offline."""
         trusted = self._world.state() is ClockState.TRUSTED
-        if trusted and not self._trusted:
-            change = partial(mass_limits.started, self._store.mass(), wall)
-            if not self.work.act(now, lambda: self._store.set_mass(change())):
-                return
-            # What was posted by the old clock asked for no step.
-            self._look_at(self._world.prepaid.accounts.all())
+        if abs(wall - now - self._offset) > STEPPED_S or trusted is not self._trusted:
+            self._offset = wall - now
+            self._wake()
+            self._orders.wake()
+            self.work.clock_set()
+        known = trusted and not self._trusted
+        if known and not self.work.act(now, partial(self._time_is_known, wall)):
+            return
         self._trusted = trusted
         reach, was = self._world.reach(), self._was
         if reach.up and not was.up:
@@ -259,20 +275,34 @@ class SwitchingRoom:
             after = mass_limits.reconnected(self._store.mass(), limits, offline_s, wall)
             if not self.work.act(now, partial(self._store.set_mass, after)):
                 return
-        self._was = reach
+        if reach.up is not was.up:
+            self._was = reach
 
-    def _look_at_cases(self) -> None:
-        self._look_at(case.account for case in self.cutting.under_way())
+    def _time_is_known(self, wall: float) -> None:
+        self._store.set_mass(mass_limits.started(self._store.mass(), wall))
+        # What was posted by the old clock asked for no step.
+        for account in self._world.prepaid.accounts.all():
+            self.cutting.look(account, wall)
 
-    def _look_at(self, accounts: Iterable[str]) -> None:
-        for account in accounts:
-            if account not in self._looking:
-                self._looking.add(account)
-                self._recorder.later(partial(self._look, account))
+    def _wake(self, account: str = "") -> None:
+        """Something happened to a case, or may have happened to all: look at the next tick."""
+        if account:
+            self._case_at.pop(account, None)
+        else:
+            self._case_at.clear()
 
-    def _look(self, account: str) -> None:
-        self._looking.discard(account)
-        self.cutting.look(account, self._world.wall())
+    def _look_at_cases(self, now: float, wall: float) -> None:
+        """Look at the cases that are due, all in one transaction."""
+        under_way = self.cutting.under_way()
+        due = [account for account, _ in under_way if wall >= self._case_at.get(account, 0.0)]
+        next_at: dict[str, float] = {}
+
+        def look() -> None:
+            for account in due:
+                next_at[account] = self.cutting.look(account, wall)
+
+        if due and self.work.act(now, look):
+            self._case_at |= next_at
 
     # --- judgements -------------------------------------------------------------------------------
 
@@ -299,6 +329,7 @@ class SwitchingRoom:
             self._orders.recheck(kept, now, wall)
 
     def _came_to(self, kept: KeptRelay, wall: float) -> None:
+        self._wake(kept.account)
         self.judging.came_to(kept, wall)
         self._orders.came_to(kept, wall)
 
@@ -307,9 +338,11 @@ class SwitchingRoom:
     def _note_load(self, good: Mapping[str, Value], wall: float) -> None:
         currents = [_steps(good[name], 1) for name in CURRENTS if name in good]
         voltages = [_steps(good[name], 1000) for name in VOLTAGES if name in good]
-        if currents and voltages:
-            percent = 100 * max(currents) // self._settings.transformer_a
-            load = Load(age_s=0.0, current_percent=percent, voltage_mv=min(voltages))
+        rated_a, enough_mv = self._settings.transformer_a, self._settings.limits.voltage_min_mv
+        if voltages or (currents and rated_a):
+            percent = 100 * max(currents, default=0) // rated_a if rated_a else 0
+            voltage_mv = min(voltages, default=enough_mv)
+            load = Load(age_s=0.0, current_percent=percent, voltage_mv=voltage_mv)
             self._area = wall, load
 
     def _load(self, wall: float) -> Load | None:

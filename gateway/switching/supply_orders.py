@@ -14,7 +14,9 @@ that was never committed.
 Used by the core alone.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,9 +26,11 @@ from gateway.disconnection import mass_limits
 from gateway.disconnection.case import Cancel
 from gateway.disconnection.facts import Purpose
 from gateway.disconnection.preflight import preflight
-from gateway.disconnection.relay_table import Signal, State
+from gateway.disconnection.relay_table import RESTORING, Signal, State
+from gateway.disconnection.votes import Action
 from gateway.north import contract
 from gateway.north import contract_switching as orders
+from gateway.north.approvals import Subject
 from gateway.north.commands import key_of
 from gateway.north.parts import command_of
 from gateway.orders import Outcome
@@ -43,8 +47,12 @@ from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
 from gateway.switching.supply_point import meter_of, why_none
-from protocols.relay import Action
+from protocols.relay import Action as Tell
 
+PACE_S = 10.0
+"""How often an order under way is looked at."""
+BUSY_S = 1.0
+"""How often it is tried whether a meter is free."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -71,6 +79,10 @@ class SupplyOrders:
         self._desk = desk
         self._answer = steps.answer
         self._walk = ShedWalk(steps, judging, work)
+        self._at: dict[str, float] = {}
+        """By order, Unix time before which there is nothing to do for it."""
+        self._commands: dict[str, contract.Command] = {}
+        """What the orders under way say."""
         self._errands = Errands(steps, judging, work, self._finish, self._want_closed)
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
@@ -103,10 +115,20 @@ class SupplyOrders:
         if outcome.stage == "refused":
             return outcome
         if isinstance(order, orders.DisconnectCancel):
-            self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command.id)
+            return self._cancel(order, given, outcome)
         if asks:
             self._cutting.request(order.account, key_of(command), command.id, given.wall)
         return outcome
+
+    def _cancel(self, order: orders.DisconnectCancel, given: Given, outcome: Outcome) -> Outcome:
+        """Cancel a case: at once, or answered when the supply is back that it had cut."""
+        kept, command = self._store.case(order.account), given.command.id
+        self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command)
+        relay = self._store.relay(kept.case.meter) if kept else None
+        if relay is None or relay.command != command or relay.relay.state not in RESTORING:
+            return outcome
+        self._store.set_relay(replace(relay, purpose=Purpose.ORDER))
+        return Outcome("accepted", "its supply is being restored")
 
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
@@ -166,6 +188,10 @@ class SupplyOrders:
         if self._relays.get(meter).relay.state in DONE:
             return False
         kept, cause = self._relays.get(meter), command or "ordered for all"
+        tripped = kept.relay.wanted_open and kept.purpose is Purpose.ORDER
+        if tripped and self._store.order(kept.command):
+            data = {"meter": meter, "relay": kept.relay.state.value}
+            self._finish(kept.command, "failed", wall, f"closed again: {cause}", data)
         wish = Wish(kept.account, Purpose.ORDER, command, cause)
         self._relays.signal(meter, Signal.RELEASED, wall, wish=wish)
         self._relays.signal(meter, Signal.WANT_CLOSED, wall, wish=wish)
@@ -177,7 +203,7 @@ class SupplyOrders:
     def _protect(self, given: Given, order: orders.RelayProtect) -> Outcome:
         if order.meter not in self._relays.meters:
             return self._no_relay(order.meter)
-        if not knows(self._relays.meters[order.meter].switch, Action.PROTECT_ON):
+        if not knows(self._relays.meters[order.meter].switch, Tell.PROTECT_ON):
             return Outcome("refused", f"the relay of meter {order.meter} cannot be protected")
         if not order.on and self._errands.account_of(order.meter) is None:
             return Outcome("refused", f"no account is supplied through meter {order.meter}")
@@ -197,18 +223,45 @@ class SupplyOrders:
 
     # --- carried out ------------------------------------------------------------------------------
 
-    def tick(self, now: float, wall: float) -> None:
-        """Go on with every order under way."""
-        for underway in self._store.orders():
-            command = command_of().model_validate_json(underway.command, strict=True)
-            order = command.command
-            match order:
-                case orders.RelayTrip() if not underway.progress:
-                    self._begin_trip(command, order, now, wall)
-                case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
-                    self._work.examine(meter, partial(self._errands.looked, command), now)
-                case orders.ShedLoad():
-                    self._walk.go_on(underway, command, order, now, wall)
+    def wake(self, account: str = "") -> None:
+        """Something was said about an account, or about all: look at the orders at once."""
+        for id_ in list(self._at):
+            order = self._commands[id_].command
+            if not account or getattr(order, "account", account) == account:
+                del self._at[id_]
+
+    def tick(self, now: float, wall: float) -> float:
+        """Go on with every order under way; returns the Unix time when it is worth another look."""
+        underway = self._store.orders()
+        for gone in self._commands.keys() - {one.id for one in underway}:
+            del self._commands[gone]
+            self._at.pop(gone, None)
+        for one in underway:
+            if wall >= self._at.get(one.id, 0.0):
+                self._at[one.id] = self._go_on(one, now, wall)
+        return min(self._at.values(), default=math.inf)
+
+    def _go_on(self, underway: Underway, now: float, wall: float) -> float:
+        """Go on with one of them; returns the Unix time of the next look."""
+        command = self._command(underway)
+        match command.command:
+            case orders.RelayTrip() as order:
+                if underway.progress:
+                    return math.inf  # what becomes of the relay ends it
+                return self._begin_trip(command, order, now, wall)
+            case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
+                asked = self._work.examine(meter, partial(self._errands.looked, command), now)
+                return wall + (PACE_S if asked else BUSY_S)
+            case orders.ShedLoad() as order:
+                self._walk.go_on(underway, command, order, now, wall)
+        return wall + PACE_S
+
+    def _command(self, underway: Underway) -> contract.Command:
+        known = self._commands.get(underway.id)
+        if known is None:
+            known = command_of().model_validate_json(underway.command, strict=True)
+            self._commands[underway.id] = known
+        return known
 
     def recheck(self, kept: KeptRelay, now: float, wall: float) -> None:
         """A trip by order whose reply was lost is judged anew."""
@@ -217,7 +270,7 @@ class SupplyOrders:
             stop = partial(self._relays.signal, kept.relay.meter, Signal.WANT_CLOSED, wall)
             self._work.act(now, stop)
             return
-        command = command_of().model_validate_json(underway.command, strict=True)
+        command = self._command(underway)
         if isinstance(command.command, orders.ShedLoad):
             self._walk.recheck(kept, command, now)
         else:
@@ -233,11 +286,18 @@ class SupplyOrders:
             return
         data = {"meter": kept.relay.meter, "relay": state.value}
         if state is State.OPEN and kept.relay.wanted_open:
-            self._finish(command, "confirmed", wall, "", data)
+            subject = Subject(action=Action.TRIP, account=kept.account, policy="", request=command)
+            self._desk.over(subject, wall, "gateway", f"used for {command}")
+            stage, reason = "confirmed", ""
         elif state in FAILED:
-            self._finish(command, "failed", wall, state.value, data)
+            stage, reason = "failed", state.value
         elif state in DONE and not kept.relay.wanted_open:
-            self._finish(command, "confirmed", wall, "", data)
+            stage, reason = "confirmed", ""
+        else:
+            return
+        self._finish(command, stage, wall, reason, data)
+        # Whatever the relay does from here on is no answer to that order.
+        self._store.set_relay(replace(kept, command=""))
 
     def _finish(
         self, command: str, stage: str, wall: float, reason: str, data: Mapping[str, object]
@@ -257,11 +317,13 @@ class SupplyOrders:
 
     def _begin_trip(
         self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
-    ) -> None:
-        if wall > contract.unix_s(command.not_after):
+    ) -> float:
+        """Have a look for a trip that could be made; returns the Unix time of the next try."""
+        not_after = contract.unix_s(command.not_after)
+        if wall > not_after:
             late = partial(self._finish, command.id, "expired", wall, "not_after has passed", {})
             self._work.act(now, late)
-            return
+            return wall + BUSY_S
         ready: list[bool] = []
 
         def look() -> None:
@@ -271,8 +333,12 @@ class SupplyOrders:
                 # It waits for the second person, as long as it is valid.
                 ready.append(all(one.code != "approval" for one in failed))
 
-        if self._work.act(now, look) and any(ready):
-            self._work.examine(order.meter, partial(self._judge_trip, command), now)
+        if not self._work.act(now, look):
+            return wall + BUSY_S
+        if not any(ready):
+            return not_after + BUSY_S
+        asked = self._work.examine(order.meter, partial(self._judge_trip, command), now)
+        return wall + (PACE_S if asked else BUSY_S)
 
     def _judge_trip(self, command: contract.Command, found: Look, now: float, wall: float) -> None:
         sent: list[KeptRelay] = []

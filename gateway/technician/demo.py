@@ -1,9 +1,11 @@
 """``taiqu demo``: everything at once on this machine, and a count of what arrived.
 
 Simulated meters on two RS-485 lines, the real gateway as a process of its own, an MQTT broker, and
-a head-end that subscribes, and sells top-ups to six prepaid customers.  At the end the gateway is
-stopped as a supervisor stops it, and what it stored is compared with what the head-end has; the
-last energy registers with what the meters show; the balances with what was truly used.
+a head-end that subscribes, and sells top-ups to six prepaid customers.  One of them was given
+notice in the hours before, is cut after a minute and a half, pays, and has supply again.  At the
+end the gateway is stopped as a supervisor stops it, and what it stored is compared with what the
+head-end has; the last energy registers with what the meters show; the balances with what was truly
+used; the cut with what the rules ask for.
 """
 
 import json
@@ -22,7 +24,7 @@ import click
 from gateway.clock import SystemClock
 from gateway.store.faults import StoreError
 from gateway.technician.demo_broker import NoBrokerError, available, choose
-from gateway.technician.demo_run import Demo, EndedEarlyError
+from gateway.technician.demo_run import Demo, EndedEarlyError, why
 from gateway.technician.demo_site import ProcessError, site
 from gateway.technician.demo_verdict import Verdict
 from gateway.technician.demo_view import Screen
@@ -78,7 +80,7 @@ def _place(directory: Path | None) -> Iterator[Path]:
 
 def _prepared(directory: Path) -> Path:
     """Raises click.BadParameter if the directory cannot be used."""
-    if (directory / "store").exists():
+    if any((directory / name).exists() for name in ("store", "gateway.toml")):
         problem = f"{directory} holds an earlier demo; remove it or name another one"
         raise click.BadParameter(problem, param_hint="--directory")
     try:
@@ -135,8 +137,10 @@ def demo(
 
     16 simulated meters on two RS-485 lines are read, and what they say is stored and delivered over
     MQTT while you watch.  Six customers prepay: as the days of the past are read, their balances
-    fall, and whoever is warned tops up.  Ctrl-C ends it; then what the gateway stored is compared
-    with what the head-end received, and what that says with what the meters show.
+    fall, and whoever is warned tops up, but one.  He is cut after some 100 s, pays, and has supply
+    again half a minute later; his hours of notice were played on simulated time.  Ctrl-C ends it;
+    then what the gateway stored is compared with what the head-end received, and what that says
+    with what the meters show.
 
     Exit status 0 only if nothing was lost and nothing is wrong.
     """
@@ -144,6 +148,8 @@ def demo(
         verdict = _run(place, seed, seconds, broker)
         for complaint in verdict.complaints:
             click.echo(complaint, err=True)
+        if directory and not as_json:
+            click.echo(f"Its files stay: {why(place)}")
         click.echo(json.dumps(asdict(verdict.counts)) if as_json else verdict.told())
         if not verdict.good:
             raise FailedError("not everything arrived as it should", place)

@@ -5,7 +5,10 @@ As their daily freezes (日冻结) are back-filled, balances fall; when one is t
 customer comes and pays.  Every order is signed, as from any head-end; every top-up is sent three
 times, twice as the same command and once as another one for the same payment, and must count once.
 
-Not supported: disconnection, reversals.
+One of them, the ``DEBTOR``, has his account from before the start (demo_past.py), and comes only
+once his supply is cut.
+
+Not supported: reversals.
 """
 
 from collections.abc import Mapping
@@ -28,6 +31,8 @@ ANSWER_S = 5.0
 """An order without an answer is sent again after so long."""
 COMES_S = 4.0
 """So long after a warning its customer pays."""
+PAID_AFTER_CUT = "60.00"
+"""What the debtor pays to have supply again."""
 PAID_UNASKED = "50.00"
 """What he pays where the warning names no amount: the account is too young for a forecast."""
 STEPS_MWH = 10_000
@@ -52,15 +57,21 @@ def _customer(number: int, tariff: str, days: int, first: str) -> Customer:
     return Customer(number=str(number), meter=meter, tariff=tariff, days=days, first=first)
 
 
+DEBTOR = _customer(1006, HOME, 8, "25.00")
+"""He does not pay when he is warned."""
 CUSTOMERS = (
     _customer(1001, HOME, 3, "60.00"),
     _customer(1002, SHOP, 5, "50.00"),
     _customer(1003, HOME, 7, "60.00"),
     _customer(1004, HOME, 8, "35.00"),
     _customer(1005, SHOP, 12, "90.00"),
-    _customer(1006, HOME, 31, "120.00"),
+    DEBTOR,
 )
 """The days differ, so that the balances fall one after the other."""
+OTHERS = CUSTOMERS[:-1]
+DELEGATION, CALENDAR = "delegate-1", "calendar-1"
+NOTICE, LAST_CALL = f"notice-{DEBTOR.number}", f"last-call-{DEBTOR.number}"
+"""Ids of the orders in which persons have their say about a cut."""
 
 
 class Send(Protocol):
@@ -103,7 +114,7 @@ class Counter:
             return
         if not self._began:
             self._began = True
-            for customer in CUSTOMERS:
+            for customer in OTHERS:
                 self._order(send, opening_id(customer), self.opening(customer), now)
                 self._due.append((now, customer.number, customer.first))
         self._repeat(ledger, send, now)
@@ -160,10 +171,15 @@ class Counter:
         """Whoever is warned comes and pays, once for all the warnings he got meanwhile."""
         for event in ledger.events:
             number = str(event.get("account"))
+            cut = event.get("code") == "relay" and event.get("what") == "open"
+            warned = event.get("code") == "low_balance" and number != DEBTOR.number
             warning = number, str(event.get("level")), str(event.get("at"))
-            if event.get("code") != "low_balance" or warning in self._heard:
+            if not (warned or cut) or warning in self._heard:
                 continue
             self._heard.add(warning)
+            if cut:
+                self._due.append((now + COMES_S, number, PAID_AFTER_CUT))
+                continue
             if all(number != coming for _, coming, _ in self._due):
                 amount = str(event.get("top_up") or PAID_UNASKED)
                 self._due.append((now + COMES_S, number, amount))

@@ -46,6 +46,9 @@ def standings(ledger: Ledger) -> dict[str, Standing]:
         for event in ledger.events
         if event.get("code") == "low_balance"
     }
+    for event in ledger.events:
+        if event.get("code") == "relay" and event.get("what") in ("open", "closed"):
+            warned[str(event.get("account"))] = "is cut" if event["what"] == "open" else ""
     posted = by_account(ledger)
     return {
         customer.meter: _standing(customer, posted[customer.number], warned)

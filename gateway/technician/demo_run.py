@@ -1,21 +1,27 @@
 """One run of the demo: start the parts, watch them, stop the gateway, wait for what it sent."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway import livestate
 from gateway.acquisition.days import day_of
 from gateway.clock import Clock
-from gateway.technician.demo_accounts import ZONE, Counter
+from gateway.technician.demo_accounts import DEBTOR, ZONE, Counter
 from gateway.technician.demo_books import standings
 from gateway.technician.demo_broker import HOST, command, free_port
+from gateway.technician.demo_cut import NOTE, Truth, story, switched
 from gateway.technician.demo_site import (
+    MOVEMENTS,
+    PAST,
     PATIENCE_S,
     Process,
     ProcessError,
     Site,
     gateway_command,
+    past_command,
     simulator_command,
 )
 from gateway.technician.demo_verdict import Verdict, judge, lost
@@ -32,6 +38,11 @@ DRAIN_S = 10.0
 STEP_S = 0.25
 URGENT = 2
 """So many wishes to stop mean: at once."""
+
+
+def why(directory: Path) -> str:
+    """A command that explains the debtor's disconnection."""
+    return f"taiqu disconnect why {DEBTOR.number} --config {directory}/gateway.toml"
 
 
 class EndedEarlyError(Exception):
@@ -55,10 +66,13 @@ class Demo:
     """When the gateway was started, monotonic."""
     counter: Counter = field(init=False)
     """Where the customers pay."""
+    truth: Truth = field(init=False)
+    """What the relays do."""
 
     def __post_init__(self) -> None:
         signer, today = self.site.signer, day_of(self.clock.now(), ZONE)
         self.counter = Counter(self.area, Seller(signer.id, signer.seed), today)
+        self.truth = Truth(self.site.directory / MOVEMENTS, self.area)
 
     def run(self, seed: int, seconds: float) -> Verdict:
         """Run for so many seconds (or until somebody wishes to stop), and judge.
@@ -78,6 +92,7 @@ class Demo:
             site.start("simulators", simulator_command(site.directory, seed))
             links = [site.directory / line.name for line in self.area.lines]
             self._until(lambda: all(link.exists() for link in links), head_end, "simulated lines")
+            self._play_past(head_end, seed)
             gateway = site.start("gateway", gateway_command(config))
             self.began = self.clock.monotonic()
             self._watch(head_end, seconds)
@@ -87,7 +102,20 @@ class Demo:
             head_end.stop()
         elapsed_s = self.clock.monotonic() - self.began
         state = livestate.read(site.run_directory)
-        return judge(self.area, self.ledger, self.counter, state, site.database, elapsed_s)
+        told, now = story(self.ledger, self.counter), self.clock.now()
+        supply = switched(self.truth.moved, told, self.ledger, elapsed_s, now)
+        return judge(self.area, self.ledger, self.counter, state, site.database, supply, elapsed_s)
+
+    def _play_past(self, head_end: HeadEnd, seed: int) -> None:
+        """Play the hours before now, and book what the head-end was told in them."""
+        until = self.clock.now()
+        self.counter.today = day_of(until, ZONE)
+        past = self.site.start("past", past_command(self.site.directory, seed, until), ends=True)
+        self._until(lambda: not past.running, head_end, "the hours before the start")
+        self.site.check()
+        for line in (self.site.directory / PAST).read_text(encoding="utf-8").splitlines():
+            topic, payload = json.loads(line)
+            self.ledger.take(topic, payload.encode())
 
     def _until(self, there: Callable[[], bool], head_end: HeadEnd, what: str) -> None:
         """Wait for a part."""
@@ -133,6 +161,7 @@ class Demo:
     def _step(self, head_end: HeadEnd, hint: str) -> None:
         """Take in what arrives within a moment, and show how things stand."""
         head_end.collect(STEP_S)
+        self.truth.look()
         moment = Moment(
             now=self.clock.now(),
             elapsed_s=self.clock.monotonic() - self.began,
@@ -142,6 +171,8 @@ class Demo:
             summary=self.ledger.summary(),
             standings=standings(self.ledger),
             sold=len(self.counter.sold),
+            cut=story(self.ledger, self.counter).now_line(self.clock.now()),
             hint=hint,
+            more=(f"Try: {why(self.site.directory)}", NOTE),
         )
         self.show(moment)

@@ -6,8 +6,9 @@
 
 Each has its log beside the configuration.  Whatever happens to the demo, its processes end with it.
 
-The gateway keeps balances: two tariffs, one policy, and one key, ``ops.key``, that may order all
-about money and accounts, and sign vouchers.
+The gateway keeps balances: two tariffs, one policy, and ``ops.key``, which may order all about
+money and accounts, and sign vouchers.  It may cut: for that three more persons have a key each,
+since nobody may ask for a cut and agree to it.  The lead times are the ordinary ones.
 """
 
 import json
@@ -30,7 +31,10 @@ PATIENCE_S = 10.0
 """How long a process may take to end by itself."""
 LOG_LINES = 12
 POLLING = {
-    "dlt645-2007-single-phase": (15, ("energy_active_import", "voltage_l1n", "power_active")),
+    "dlt645-2007-single-phase": (
+        15,
+        ("energy_active_import", "voltage_l1n", "power_active", "relay_state"),
+    ),
     "dlt645-1997-single-phase": (20, ("energy_active_import", "voltage_l1n", "power_active")),
     "dlt645-2007-three-phase": (
         15,
@@ -48,8 +52,26 @@ TARIFF_FILES = PROFILES.parent / "tariffs"
 POLICY = "demo"
 LIMITS = {"alert_1": "20.00", "alert_2": "10.00", "overdraft": "5.00", "hoarding": "2000.00"}
 """The policy, in yuan."""
-KEY = "demo-ops"
+SWITCHING = {
+    # Nobody wants to watch a demo for two hours; a gateway with customers keeps its quiet time.
+    "quiet_minutes": 0,
+    "delay_s": 0,
+    "still_s": 30,
+    # So few accounts: that several fall due at once is no mass event.
+    "cuts_per_10_minutes": 10,
+}
+"""What differs from the defaults."""
+ROLES = {
+    "ops": (Role.MONEY, Role.ACCOUNT, Role.TARIFF),
+    "asks": (Role.REQUEST,),
+    "agrees": (Role.APPROVE,),
+    "guards": (Role.PROTECT,),
+}
+"""Who has a key, and what for."""
+OPS = "ops"
 VOUCHER_KEY = 1
+PAST, MOVEMENTS = "past.jsonl", "movements.jsonl"
+"""What the head-end had heard before the start; what the relays truly did."""
 
 
 class ProcessError(Exception):
@@ -84,6 +106,8 @@ class Process:
     name: str
     log: Path
     popen: subprocess.Popen[bytes]
+    ends: bool = False
+    """It ends by itself, once its work is done."""
 
     @property
     def running(self) -> bool:
@@ -112,9 +136,16 @@ class Site:
     """The processes, in the order they were started."""
 
     directory: Path
-    signer: Signer = field(default_factory=lambda: Signer(KEY, new_seed()))
-    """The head-end's key."""
+    signers: dict[str, Signer] = field(
+        default_factory=lambda: {name: Signer(f"demo-{name}", new_seed()) for name in ROLES}
+    )
+    """The keys of the head-end and its people."""
     processes: list[Process] = field(default_factory=list)
+
+    @property
+    def signer(self) -> Signer:
+        """The key of the head-end's counter."""
+        return self.signers[OPS]
 
     @property
     def run_directory(self) -> Path:
@@ -153,18 +184,23 @@ class Site:
         tariffs.mkdir(exist_ok=True)
         for tariff in (HOME, SHOP):
             shutil.copy(TARIFF_FILES / f"{tariff}.toml", tariffs)
-        write_private(self.directory / "ops.key", self.signer)
-        roles = (Role.MONEY, Role.ACCOUNT, Role.TARIFF)
-        (self.directory / "keys.toml").write_text(key_table(self.signer, roles) + "\n")
+        for name, signer in self.signers.items():
+            write_private(self.directory / f"{name}.key", signer)
+        keys = [key_table(signer, ROLES[name]) for name, signer in self.signers.items()]
+        (self.directory / "keys.toml").write_text("\n\n".join(keys) + "\n")
         return [
             _table("[keys]", file="keys.toml"),
             _table("[prepayment]", tariffs="tariffs"),
+            _table("[switching]", **SWITCHING),
             _table("[[policy]]", name=POLICY, **LIMITS),
             _table("[[voucher_key]]", id=VOUCHER_KEY, public=self.signer.public()),
         ]
 
-    def start(self, name: str, argv: list[str]) -> Process:
-        """Start a program.  It gets no signals from our terminal: we end it when its time comes."""
+    def start(self, name: str, argv: list[str], *, ends: bool = False) -> Process:
+        """Start a program.  It gets no signals from our terminal: we end it when its time comes.
+
+        One that ``ends`` does so by itself.
+        """
         log = self.directory / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -174,15 +210,15 @@ class Site:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        process = Process(name, log, popen)
+        process = Process(name, log, popen, ends)
         self.processes.append(process)
         return process
 
     def check(self) -> None:
         """Raises ProcessError if one has ended that should be running."""
         for process in self.processes:
-            if not process.running:
-                code = process.popen.returncode
+            code = process.popen.poll()
+            if code is not None and not (process.ends and code == 0):
                 raise ProcessError(f"{process.name} ended by itself with exit status {code}")
 
     def last_words(self) -> str:
@@ -204,9 +240,16 @@ def site(directory: Path) -> Iterator[Site]:
 def simulator_command(directory: Path, seed: int) -> list[str]:
     """How to start the simulated area; its lines appear as links in ``directory``."""
     where = ["--area", "demo", "--directory", str(directory), "--seed", str(seed)]
-    return [sys.executable, "-m", "simulators", *where]
+    truth = ["--movements", str(directory / MOVEMENTS)]
+    return [sys.executable, "-m", "simulators", *where, *truth]
+
+
+def past_command(directory: Path, seed: int, until: float) -> list[str]:
+    """How to play what was before the Unix time ``until``."""
+    script = [sys.executable, "-m", "gateway.technician.demo_past"]
+    return [*script, "--directory", str(directory), "--seed", str(seed), "--until", str(until)]
 
 
 def gateway_command(config: Path) -> list[str]:
     """How to start the daemon."""
-    return [sys.executable, "-m", "gateway.daemon", "--config", str(config)]
+    return [sys.executable, "-m", "gateway.technician.demo_gateway", "--config", str(config)]

@@ -16,6 +16,7 @@ from gateway.store.database import ReadOnly
 from gateway.store.journal import JournalReader
 from gateway.technician.demo_accounts import Counter
 from gateway.technician.demo_books import by_account, expected_e4, prepaid_e4
+from gateway.technician.demo_cut import Switched, story
 from gateway.technician.demo_site import GATEWAY
 from simulators.area import Area
 from simulators.ledger import Key, Last, Ledger
@@ -53,6 +54,15 @@ class Counts:
     """Payments that stand in the journal once, though each was sent several times."""
     journal_unsound: int
     """Numbers of the journal that the head-end misses, or has with two contents."""
+    cuts: int
+    """Contacts that truly opened."""
+    restored: int
+    """... and that closed again."""
+    wrong_cuts: int
+    cut_after_s: int | None
+    """From the first warning, the hours before the start included; None: not cut so far."""
+    restored_after_s: float | None
+    """From the top-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ class Verdict:
     counts: Counts
     complaints: tuple[str, ...] = ()
     """What is not as it should be, a sentence each."""
+    cut: tuple[str, ...] = ()
+    """The steps of the cut, a line each."""
 
     @property
     def good(self) -> bool:
@@ -71,15 +83,17 @@ class Verdict:
     def told(self) -> str:
         """For a person."""
         counts = self.counts
-        return (
+        numbers = (
             f"{counts.meters} meters, {counts.readings_taken} readings taken,"
             f" {counts.messages_delivered} messages delivered in {counts.seconds} s:"
             f" {counts.lost} lost, {counts.gaps} gaps, {counts.duplicates} repeated,"
             f" {counts.wrong} energy registers wrong;"
             f" {counts.accounts} accounts, {counts.balances_wrong} balances wrong,"
             f" {counts.topups_counted_once} top-ups counted once,"
-            f" {counts.journal_unsound} journal entries missing"
+            f" {counts.journal_unsound} journal entries missing;"
+            f" {counts.cuts} cut, {counts.restored} restored, {counts.wrong_cuts} wrongly cut"
         )
+        return "\n".join((*self.cut, numbers))
 
 
 def judge(
@@ -88,6 +102,7 @@ def judge(
     counter: Counter,
     state: State | None,
     database: Path,
+    supply: Switched,
     elapsed_s: float,
 ) -> Verdict:
     """Compare.  Raises StoreError if the gateway has left no database."""
@@ -109,8 +124,13 @@ def judge(
         balances_wrong=len(balances),
         topups_counted_once=sum(count == 1 for count in times.values()),
         journal_unsound=len(unsound),
+        cuts=supply.cuts,
+        restored=supply.restored,
+        wrong_cuts=len(supply.wrong),
+        cut_after_s=supply.cut_after_s,
+        restored_after_s=supply.restored_after_s,
     )
-    complaints = [*errors, *balances, *counter.refused(ledger)]
+    complaints = [*errors, *balances, *counter.refused(ledger), *supply.wrong, *supply.faults]
     if counts.lost or counts.gaps:
         complaints.append(
             f"{counts.lost} stored messages did not arrive, {counts.gaps} of them between others"
@@ -122,7 +142,7 @@ def judge(
     missing = sorted(area.meters.keys() - ledger.meters.keys())
     if missing and (elapsed_s > ROUNDS_S or not ledger.meters):
         complaints.append(f"nothing arrived from {', '.join(missing)}")
-    return Verdict(counts, tuple(complaints))
+    return Verdict(counts, tuple(complaints), tuple(story(ledger, counter).told()))
 
 
 def counted(ledger: Ledger, counter: Counter) -> dict[str, int]:

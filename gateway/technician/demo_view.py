@@ -19,6 +19,8 @@ from simulators.ledger import Last, Summary
 ALTERNATE, NORMAL = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, LINE_END, REST = "\x1b[H", "\x1b[K", "\x1b[J"
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+TURN_S = 5.0
+"""In a low window the hints take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,12 @@ class Moment:
     """What the head-end knows of each prepaid customer, by meter."""
     sold: int = 0
     """Payments so far."""
+    cut: str = ""
+    """How the one disconnection stands."""
     hint: str = ""
     """How to stop it, or what it is doing."""
+    more: tuple[str, ...] = ()
+    """What else is worth knowing."""
 
 
 def _columns(width: int) -> list[int]:
@@ -150,7 +156,7 @@ def flow(moment: Moment) -> str:
     if state is None:
         return "the gateway is starting"
     return (
-        f"{state['readings_taken']} readings taken, {state['messages_stored']} messages stored,"
+        f"{state['readings_taken']} readings, {state['messages_stored']} messages stored,"
         f" {state['messages_delivered']} delivered, {summary.messages} received,"
         f" {summary.gaps} gaps"
     )
@@ -160,38 +166,44 @@ def plain(moment: Moment) -> str:
     """The whole moment in one line, for a log."""
     uses = [f"{x['name']} {x['use']:.0%}" for x in moment.state["lines"]] if moment.state else []
     parts = [f"{moment.elapsed_s:.0f} s", f"{len(moment.meters)} meters", flow(moment), *uses]
-    parts.append(till(moment))
+    parts += [till(moment), moment.cut]
     return ", ".join(parts)
 
 
 def page(moment: Moment, width: int, height: int) -> list[str]:
     """The live view for a window of this size; its first line is the title."""
     kept = _columns(width)
-    foot = _foot(moment, width)
     meters = moment.state["meters"] if moment.state else []
-    spare = height - 4 - len(foot) - len(meters)
-    title = [f"taiqu demo, {moment.elapsed_s:.0f} s: {till(moment)}"]
+    top = [f"taiqu demo, {moment.elapsed_s:.0f} s: {till(moment)}", *filter(None, [moment.cut])]
+    room = height - 3 - len(top) - len(meters)
+    foot = _foot(moment, width, room)
+    spare = room - len(foot)
     if spare < 0:
         shown = max(0, len(meters) + spare - 1)
         foot.insert(0, f"... {len(meters) - shown} meters more; make the window higher")
         meters = meters[:shown]
     rows = [_row(_meter(x, moment), kept) for x in meters]
     head = _row([column.title for column in _COLUMNS], kept)
+    hints = [moment.hint, *moment.more]
+    if spare < len(moment.more):
+        turn = int(moment.elapsed_s / TURN_S) % len(hints)
+        hints = hints[turn : turn + 1]
     # Air between the parts, where the window has room for it.
-    airs = [[""] if spare > n else [] for n in range(3)]
-    lines = [*title, *airs[0], head, *rows, *airs[1], *foot, *airs[2], moment.hint]
+    airs = [[""] if spare > len(hints) - 1 + n else [] for n in range(3)]
+    lines = [*top, *airs[0], head, *rows, *airs[1], *foot, *airs[2], *hints]
     return [line[:width] for line in lines[: max(1, height - 1)]]
 
 
-def _foot(moment: Moment, width: int) -> list[str]:
-    """The lines, the way of the readings, and the link."""
+def _foot(moment: Moment, width: int, room: int) -> list[str]:
+    """The lines, the way of the readings, and the link; this where there is room, or trouble."""
     state = moment.state
     if state is None:
         return [flow(moment)]
     link = state["link"]
     way = "connected" if link["up"] else f"not connected: {link['reason']}"
     gateway = f"{moment.broker}: {way}; clock {state['clock']}; epoch {state['epoch']}"
-    return [*map(_line, state["lines"]), *_wrapped(flow(moment), width), gateway]
+    foot = [*map(_line, state["lines"]), *_wrapped(flow(moment), width)]
+    return foot if link["up"] and len(foot) >= room else [*foot, gateway]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
