@@ -5,12 +5,15 @@ in that moment, as on a real line.  The answer takes another while.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 
 from gateway.disconnection.relay_table import Signal as Seen
 from gateway.events import Fault, Job, JobDone, Outcome, Priority, Timed
 from protocols.base import Reply, Request, RequestError
+from protocols.dlt645 import Request as DLT645Request
+from protocols.dlt645 import encode
 from protocols.dlt645_relay import parse
 from protocols.relay import Action
 from tests.switch_auditor import Sent
@@ -69,7 +72,7 @@ class Line:
             if self._draw.random() < 0.005:
                 outcomes.append(_failed(one, Fault.DAMAGED))
                 continue
-            outcomes.append(_good(one, memory(di), wall))
+            outcomes.append(_good(one, memory[di], wall))
             if di == STATUS:
                 self.looked = found
         return outcomes
@@ -83,7 +86,9 @@ class Line:
         try:
             request = timed.make(wall)
         except RequestError as error:
-            return Outcome(request=timed, fault=Fault.REFUSED, error=str(error), permanent=True)  # type: ignore[arg-type]
+            return Outcome(request=timed, fault=Fault.REFUSED, error=str(error), permanent=True)
+        assert isinstance(request, DLT645Request)
+        said = encode(request)
         control = parse(request.data)
         sent = Sent.of(request, now, priority)
         assert control
@@ -98,18 +103,17 @@ class Line:
         deadline = None if control.endless else control.deadline
         heard = self._home.meter.told(control.action, now, self._draw, deadline)
         if heard is Seen.ACCEPTED:
-            return _good(request, b"", wall)
-        if heard is Seen.REFUSED:
-            return Outcome(request=request, fault=Fault.REFUSED, error="refused", permanent=True)
-        return _failed(request, Fault.DAMAGED)
+            return replace(_good(request, b"", wall), said=said)
+        fault = Fault.REFUSED if heard is Seen.REFUSED else Fault.DAMAGED
+        return replace(_failed(request, fault), permanent=fault is Fault.REFUSED, said=said)
 
 
 def _di(request: Request | Timed) -> str:
-    assert not isinstance(request, Timed)
+    assert isinstance(request, DLT645Request)
     return bytes(request.data[3::-1]).hex().upper()
 
 
-def _memory(meter: Meter, found: Look, now: float) -> Callable[[str], bytes]:
+def _memory(meter: Meter, found: Look, now: float) -> dict[str, bytes]:
     """What the meter keeps, by data identifier."""
     wanted, told = {
         Seen.SEEN_CLOSED: (0, 0),
@@ -119,26 +123,16 @@ def _memory(meter: Meter, found: Look, now: float) -> Callable[[str], bytes]:
     }[found.seen]
     load_w = meter.load_w if meter.relay.conducts else 0
 
-    def keeps(di: str) -> bytes:
-        match di:
-            case "04000402":
-                return bytes.fromhex(found.number)[::-1]
-            case "04000503":
-                word = told << 4 | wanted << 6 | found.protected << 12
-                return word.to_bytes(2, "little")
-            case "0400010C":
-                return _clock(meter.shows(now))
-            case "00010000":
-                return _bcd(found.energy_mj // J_PER_STEP, 4)
-            case "02030000":
-                return _bcd(load_w * 10, 3)
-            case "02020100":
-                return _bcd(load_w * 1000 // 220, 3)
-            case "02010100":
-                return _bcd(2200, 2)
-        raise AssertionError(f"nobody asks for {di}")
-
-    return keeps
+    word = told << 4 | wanted << 6 | found.protected << 12
+    return {
+        NUMBER: bytes.fromhex(found.number)[::-1],
+        STATUS: word.to_bytes(2, "little"),
+        CLOCK: _clock(meter.shows(now)),
+        ENERGY: _bcd(found.energy_mj // J_PER_STEP, 4),
+        POWER: _bcd(load_w * 10, 3),
+        CURRENT: _bcd(load_w * 1000 // 220, 3),
+        VOLTAGE: _bcd(2200, 2),
+    }
 
 
 def _clock(shown: datetime) -> bytes:
@@ -156,4 +150,4 @@ def _good(request: Request | Timed, data: bytes, wall: float) -> Outcome:
 
 
 def _failed(request: Request | Timed, fault: Fault) -> Outcome:
-    return Outcome(request=request, fault=fault, error="no answer", tries=1)  # type: ignore[arg-type]
+    return Outcome(request=request, fault=fault, error="no answer", tries=1)
