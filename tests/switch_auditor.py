@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from gateway.disconnection.facts import from_json
@@ -221,7 +222,7 @@ class Auditor:
         self._must(not silent, "R06", at, "an attempt was not refused aloud")
         for meter, records in self._records.items():
             while len(records) > 1 and at - records[1].at > ANSWERED_S:
-                self._close(records.pop(0), connection)
+                self._close(records.pop(0), connection, records[0])
             late = at - self.wrong.get(meter, at) > MINUTE
             self._must(not late, "R37", at, f"the wrong cut of {meter} was not told")
 
@@ -229,8 +230,8 @@ class Auditor:
         """The world is over: everything has come to its end.  R24."""
         self.look(connection, at)
         for records in self._records.values():
-            for record in records:
-                self._close(record, connection)
+            for record, following in zip_longest(records, records[1:]):
+                self._close(record, connection, following)
         self._records.clear()
         different = len({round(one) for one in self.delays})
         random = len(self.delays) < 5 or different > len(self.delays) // 2
@@ -296,7 +297,9 @@ class Auditor:
         if states & set(OVER.get(record.action, ())):
             self._over.add(record.order)
 
-    def _close(self, record: Record, connection: Connection) -> None:
+    def _close(
+        self, record: Record, connection: Connection, following: Record | None = None
+    ) -> None:
         """Everything about an operation must be there now."""
         steps = self._steps(record, connection)
         self._note_over(record, steps)
@@ -318,7 +321,8 @@ class Auditor:
             self._must(written, "R40", sent.at, f"a frame to {record.meter} is not recorded")
         timed = any("round_trip_ms" in data and "waited_ms" in data for _, data in steps)
         self._must(timed, "R40", record.at, f"{record.meter}: nobody knows how long it took")
-        if record.action == Action.TRIP:
+        again = following is not None and following.order == record.order
+        if record.action == Action.TRIP and not again:  # a repeated try ends with the last
             told = TOLD & {one["what"] for one in record.told}
             self._must(bool(told), "R41", record.at, f"what came of {record.meter} was not told")
 

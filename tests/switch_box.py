@@ -41,7 +41,7 @@ from tests.switch_street import BEGIN, HOMES, ZONE, Home
 GATEWAY = "torture"
 DAY = timedelta(days=1)
 OPENED = day_of(BEGIN, ZONE) - DAY
-WATCH_S = 4 * 3600
+WATCH_S = 12 * 3600
 """Between looks at an open relay: in between the polls, which are not played, would tell."""
 CONFIG = f"""
 [gateway]
@@ -175,22 +175,23 @@ class Box:
                     posts += [_cash(account, -home.policy.emergency_e4, "back")]
                 self.prepaid.books.post([*posts, charge(account, OPENED - DAY, OPENED, 0, 0)])
 
-    def charge(self, home: Home, to: date, amount_e4: int, *, estimated: bool) -> None:
-        """Charge a home up to the end of ``to``.  A reading that was read undoes what was
-        estimated since the last one, and charges it again.
+    def charge(self, home: Home, after: date, to: date, amount_e4: int, *, estimated: bool) -> None:
+        """Charge a home for its days from ``after`` up to the end of ``to``.
+
+        A reading that was read undoes what was estimated since the last one, and charges it again.
         """
         journal, account = self.prepaid.journal, account_of(home)
         with self.recorder.commit(self.world.now, live=True):
-            after, posts, again_e4 = OPENED, list[Draft](), 0
-            for one in rerate.standing(journal.newest(home.number)):
-                after = rerate.stand(one).position.day
-                if estimated or Flag.ESTIMATED not in rerate.stand(one).flags:
-                    break
-                posts.append(reversal(one, f"reversal:{one.number}", self.world.wall()))
-                prepaid = (p.amount for p in one.draft.postings if p.ledger is Ledger.PREPAID)
-                again_e4 -= sum(prepaid)
+            posts = list[Draft]()
+            if home.provisional_e4 and not estimated:
+                for one in rerate.standing(journal.newest(home.number)):
+                    after = rerate.stand(one).position.day
+                    if Flag.ESTIMATED not in rerate.stand(one).flags:
+                        break
+                    posts.append(reversal(one, f"reversal:{one.number}", self.world.wall()))
+                amount_e4 += home.provisional_e4
             generation = journal.head()[0]
-            parts = (account, after, to, amount_e4 + again_e4, generation)
+            parts = (account, after, to, amount_e4, generation)
             self.prepaid.books.post([*posts, charge(*parts, estimated=estimated)])
             current = self.prepaid.accounts.current(home.number)
             assert current

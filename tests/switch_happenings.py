@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from gateway.clock import ClockState
+from gateway.disconnection.facts import Approval
 from gateway.north.contract import instant
 from gateway.prepayment.account import Mode
 from protocols.base import Value
@@ -23,14 +24,7 @@ QUIET_DAYS = 2
 
 def prepare(world: Torture) -> None:
     """Draw what happens when."""
-    delegation = {
-        "name": "delegate",
-        "policies": ["home"],
-        "debt_max": "60.00",
-        "expires": instant(world.now + world.draw.uniform(20, 89) * DAY),
-    }
-    world.order("wang", delegation)
-    delegated(world, delegation["expires"])
+    delegate(world)
     good_calendar(world)
     for day in range(world.days):
         world.after(day * DAY + 600, partial(post, world))
@@ -39,21 +33,26 @@ def prepare(world: Torture) -> None:
             world.after(world.draw.uniform(0, world.days * DAY), partial(happening, world))
 
 
-def delegated(world: Torture, expires: Any) -> None:
-    """The judge's copy of it."""
-    from gateway.disconnection.facts import Approval  # noqa: PLC0415
-    from gateway.north.contract import unix_s  # noqa: PLC0415
-
+def delegate(world: Torture) -> None:
+    """The standing delegation, which ends some day."""
+    expires = int(world.now + world.draw.uniform(20, 89) * DAY)
     one = Approval(
         id="delegation",
         by="wang",
         account=None,
         debt_max_e4=60 * YUAN,
         not_before=world.now,
-        expires=unix_s(expires),
+        expires=expires,
     )
     for home in world.homes:
         home.approvals.append(one)
+    order = {
+        "name": "delegate",
+        "policies": ["home"],
+        "debt_max": "60.00",
+        "expires": instant(expires),
+    }
+    world.order("wang", order)
 
 
 # --- money ----------------------------------------------------------------------------------------
@@ -87,7 +86,8 @@ def charge(world: Torture, home: Home, to: date, *, estimated: bool) -> None:
     if world.charged[home.number] >= to:
         return
     provisional_e4, before_e4 = home.provisional_e4, home.balance_e4
-    done = world.transact(partial(world.box.charge, home, to, used_e4, estimated=estimated))
+    after = world.charged[home.number]
+    done = world.transact(partial(world.box.charge, home, after, to, used_e4, estimated=estimated))
     world.sync(home)
     if not done and home.balance_e4 == before_e4:
         return  # the power failed before
@@ -113,6 +113,40 @@ def correct(world: Torture) -> None:
     if home.balance_e4 != before_e4:
         home.worsened_at = world.wall()
         world.changed(home)
+
+
+def paid_since(world: Torture, home: Home, at: float) -> bool:
+    """Whether he has given anything since, too little to be restored."""
+    row = world.connection().row(
+        "select 1 from journal where account = ? and kind <> 'charge' and recorded_ms > ?",
+        home.number,
+        at * 1000,
+    )
+    return row is not None
+
+
+def righted(world: Torture) -> None:
+    """Who is in the dark was charged too much: there was no reason for it (R37)."""
+    cut = [
+        home
+        for home in world.homes
+        if world.stages[home.number] == "open"
+        and home.balance_e4 <= home.beyond_e4
+        and not paid_since(world, home, world.judge.files[home.number].tried_at)
+    ]
+    if not (cut and world.up):
+        return
+    home = world.draw.choice(cut)
+    less_e4 = home.beyond_e4 - home.balance_e4 + world.draw.randrange(1, 12) * YUAN
+    world.auditor.corrected(home, world.now)
+    world.transact(partial(world.box.correct, home, -less_e4))
+    world.sync(home)
+    if home.balance_e4 > home.beyond_e4:
+        home.worsened_at = world.wall()
+        world.judge.count["righted"] += 1
+        world.changed(home, wrong=True)
+    else:
+        world.auditor.wrong.clear()  # the power failed before
 
 
 def mistake(world: Torture) -> None:
@@ -418,6 +452,19 @@ def one_order(world: Torture) -> None:
     order_trip(world, world.draw.choice(world.homes), world.now)
 
 
+def keep_supply(world: Torture) -> None:
+    """Somebody's supply is protected (保电) for a while; or the protection of another is ended."""
+    home, draw = world.draw.choice(world.homes), world.draw
+
+    def order(*, on: bool) -> None:
+        body = {"name": "relay.protect", "meter": home.meter.asset, "on": on, "reason": "an exam"}
+        world.order("guard", body, for_s=300)
+
+    if draw.random() < 0.7:
+        order(on=True)
+    world.after(draw.uniform(0, 72) * HOUR, partial(order, on=False))
+
+
 def many_orders(world: Torture) -> None:
     """500 trips at once."""
     for _ in range(500):
@@ -489,11 +536,13 @@ HAPPENINGS: dict[Callable[[Torture], None], int] = {
     offline: 4,
     one_order: 20,
     many_orders: 1,
+    keep_supply: 20,
     attempt: 40,
     strain: 4,
     no_calendar: 2,
     bad_weather: 3,
     mistake: 1,
+    righted: 20,
     damaged: 2,
     dry_run: 2,
     power_cut: 10,

@@ -242,6 +242,7 @@ class Judge:
 
     def unprotect(self, home: Home, at: float) -> None:
         """保电 is released: the meter may trip by itself from now on."""
+        self.count["unprotect"] += 1
         file = self.files[home.number]
         lead_s = LEAD_S.get((home.standing.regime, home.standing.class_), math.inf)
         noticed = file.notice_at is not None and at - file.notice_at >= lead_s - ON_THE_WAY_S

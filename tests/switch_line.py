@@ -4,24 +4,22 @@ Each job has its turn after a drawn while, unless that comes too late for it; it
 in that moment, as on a real line.  The answer takes another while.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from random import Random
+from typing import Any
 
 from gateway.disconnection.relay_table import Signal as Seen
 from gateway.events import Fault, Job, JobDone, Outcome, Priority, Timed
 from protocols.base import Reply, Request, RequestError
-from protocols.dlt645 import Request as DLT645Request
-from protocols.dlt645 import encode
 from protocols.dlt645_relay import parse
 from protocols.relay import Action
 from tests.switch_auditor import Sent
 from tests.switch_judge import Judge
 from tests.switch_street import Home, Look, Meter
 
-NUMBER, STATUS, CLOCK = "04000402", "04000503", "0400010C"
-ENERGY, POWER, CURRENT, VOLTAGE = "00010000", "02030000", "02020100", "02010100"
+STATUS = "04000503"
+VOLTS = 220
 J_PER_STEP = 36_000
 """A register counts 0.01 kWh."""
 CLOSING = (Action.CLOSE, Action.ALLOW_CLOSE)
@@ -84,11 +82,9 @@ class Line:
     ) -> Outcome:
         assert isinstance(timed, Timed)
         try:
-            request = timed.make(wall)
+            request: Any = timed.make(wall)
         except RequestError as error:
             return Outcome(request=timed, fault=Fault.REFUSED, error=str(error), permanent=True)
-        assert isinstance(request, DLT645Request)
-        said = encode(request)
         control = parse(request.data)
         sent = Sent.of(request, now, priority)
         assert control
@@ -100,20 +96,24 @@ class Line:
             self._judge.trip(self._home, now)
         elif control.action in CLOSING:
             self._judge.close(self._home, now, direct=control.action is Action.CLOSE)
+        elif control.action is Action.PROTECT_OFF:
+            self._judge.unprotect(self._home, now)
         deadline = None if control.endless else control.deadline
         heard = self._home.meter.told(control.action, now, self._draw, deadline)
         if heard is Seen.ACCEPTED:
-            return replace(_good(request, b"", wall), said=said)
-        fault = Fault.REFUSED if heard is Seen.REFUSED else Fault.DAMAGED
-        return replace(_failed(request, fault), permanent=fault is Fault.REFUSED, said=said)
+            outcome = _good(request, b"", wall)
+        elif heard is Seen.REFUSED:
+            outcome = Outcome(request=request, fault=Fault.REFUSED, error="refused", permanent=True)
+        else:
+            outcome = _failed(request, Fault.DAMAGED)
+        return replace(outcome, said=bytes.fromhex(sent.frame))
 
 
-def _di(request: Request | Timed) -> str:
-    assert isinstance(request, DLT645Request)
+def _di(request: Any) -> str:
     return bytes(request.data[3::-1]).hex().upper()
 
 
-def _memory(meter: Meter, found: Look, now: float) -> dict[str, bytes]:
+def _memory(meter: Meter, found: Look, now: float) -> Mapping[str, bytes]:
     """What the meter keeps, by data identifier."""
     wanted, told = {
         Seen.SEEN_CLOSED: (0, 0),
@@ -121,22 +121,19 @@ def _memory(meter: Meter, found: Look, now: float) -> dict[str, bytes]:
         Seen.SEEN_OPEN: (1, 1),
         Seen.SEEN_ALLOWED: (0, 1),
     }[found.seen]
-    load_w = meter.load_w if meter.relay.conducts else 0
-
     word = told << 4 | wanted << 6 | found.protected << 12
+    load_w = meter.load_w if meter.relay.conducts else 0
+    shown = meter.shows(now)
+    clock = f"{shown:%y%m%d}{shown.isoweekday() % 7:02}{shown:%H%M%S}"
     return {
-        NUMBER: bytes.fromhex(found.number)[::-1],
+        "04000402": bytes.fromhex(found.number)[::-1],
         STATUS: word.to_bytes(2, "little"),
-        CLOCK: _clock(meter.shows(now)),
-        ENERGY: _bcd(found.energy_mj // J_PER_STEP, 4),
-        POWER: _bcd(load_w * 10, 3),
-        CURRENT: _bcd(load_w * 1000 // 220, 3),
-        VOLTAGE: _bcd(2200, 2),
+        "0400010C": bytes.fromhex(clock)[::-1],
+        "00010000": _bcd(found.energy_mj // J_PER_STEP, 4),
+        "02030000": _bcd(load_w * 10, 3),
+        "02020100": _bcd(load_w * 1000 // VOLTS, 3),
+        "02010100": _bcd(VOLTS * 10, 2),
     }
-
-
-def _clock(shown: datetime) -> bytes:
-    return bytes.fromhex(f"{shown:%y%m%d}{shown.isoweekday() % 7:02}{shown:%H%M%S}")[::-1]
 
 
 def _bcd(number: int, size: int) -> bytes:

@@ -7,13 +7,16 @@ The gateway's own rooms (tests/switch_box.py) live on simulated time that jumps 
 The power may fail in any transaction: before its commit, or after it and before anything else.
 """
 
+import argparse
+import hashlib
 import json
-import sys
 import tempfile
-from collections import defaultdict
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import cache, partial
 from heapq import heappop, heappush
+from multiprocessing import Pool
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +29,7 @@ from gateway.disconnection.facts import Approval, Standing, from_json
 from gateway.disconnection.preflight import preflight
 from gateway.disconnection.relay import Times
 from gateway.events import Job, JobDone, Timed
+from gateway.north.contract import instant
 from gateway.prepayment.ledger import Ledger
 from gateway.store.connection import Connection
 from gateway.uplink import Reach
@@ -34,7 +38,7 @@ from tests.switch_attempts import Attempts
 from tests.switch_auditor import Auditor, Sent
 from tests.switch_box import GATEWAY, OPENED, WATCH_S, Box, config_of
 from tests.switch_disk import NOWHERE, Platter, PowerCutError
-from tests.switch_judge import Judge
+from tests.switch_judge import Judge, WrongError
 from tests.switch_line import Line
 from tests.switch_persons import PERSONS, SIGNERS, command, yuan
 from tests.switch_street import BEGIN, DAY, HOUR, Home, homes
@@ -156,8 +160,13 @@ class Torture:
             self.transact(lambda: None)
 
     def power_cut(self) -> None:
-        """What was given to the line before may still be on its way, but nobody hears of it."""
-        self._submit()
+        """What was given to the line before may still go out; but nobody hears of an answer."""
+        jobs, self.box.jobs = self.box.jobs, []
+        for line, job in jobs:
+            if self.draw.random() < 0.5:
+                home = self.by_asset[job.meter]
+                way = Line(home, self.judge, self.draw, self._audit)
+                way.turn(line, job, self.now, self.wall())
         self.auditor.power_cut(self.now)
         self.up = False
         self.life += 1
@@ -170,7 +179,7 @@ class Torture:
         self.up = True
         self.link_since = self.now
         try:
-            self.box = Box(self)
+            self.box: Box = Box(self)
         except PowerCutError:
             self.up = False
             self.power_cuts += 1
@@ -366,14 +375,14 @@ class Torture:
             assert account
             home.standing = Standing.of(account)
 
-    def changed(self, home: Home) -> None:
-        """The money or the standing of a home has changed."""
+    def changed(self, home: Home, *, wrong: bool = False) -> None:
+        """The money or the standing of a home has changed; or its cut was found ``wrong``."""
         self.sync(home)
         self.judge.files[home.number].changed_at = self.now
         self.judge.books(home, self.now)
         if self.up:
             self.auditor.ended(home, self.connection(), self.now)
-        if self.judge.owed(home, self.now):
+        if self.judge.owed(home, self.now, wrong=wrong):
             since = self.judge.files[home.number].owed_from or self.now
             self.after(61, partial(self.overdue, home, since))
 
@@ -390,8 +399,6 @@ class Torture:
         self.credit(home, amount_e4)
 
     def credit(self, home: Home, amount_e4: int) -> None:
-        from gateway.north.contract import instant  # noqa: PLC0415
-
         order = {
             "name": "topup",
             "payment": f"p{self.serial}",
@@ -404,8 +411,6 @@ class Torture:
 
     def proven(self, home: Home, what: str, round_: int) -> None:
         """A proof of delivery arrives; where the clock says nothing, it waits."""
-        from gateway.north.contract import instant  # noqa: PLC0415
-
         if self.rounds[home.number] != round_:
             return
         if not (self.up and self.online and self.trusted):
@@ -477,6 +482,13 @@ class Torture:
             self.order(by, {"name": "mass.release", "reason": "looked at"}, for_s=600)
         self.after(6 * HOUR, self.release)
 
+    def digest(self) -> str:
+        """Of everything on the disk."""
+        found = hashlib.sha256()
+        for text in self.platter.connection.iterdump():
+            found.update(text.encode())
+        return found.hexdigest()
+
     # --- the end ------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -516,7 +528,36 @@ def torture(seed: int, days: int = DAYS) -> Torture:
     return world
 
 
+def one(seed: int) -> tuple[int, str, Counter[str]]:
+    """What a seed came to: the violation, if any, and what happened."""
+    try:
+        world = torture(seed)
+    except WrongError as error:
+        return seed, str(error), Counter(violations=1)
+    seen = Counter(world.judge.count)
+    seen["power cuts"] = world.power_cuts
+    seen.update({f"refused {code}": count for code, count in world.judge.refused.items()})
+    return seed, "", seen
+
+
+def main() -> None:
+    """Print each seed as it ends, and the totals."""
+    parser = argparse.ArgumentParser(prog="python -m tests.switch_torture")
+    parser.add_argument("seed", nargs="*", type=int)
+    parser.add_argument("--seeds", help="as in 200:2200", default="0:0")
+    parser.add_argument("--processes", type=int, default=1)
+    given = parser.parse_args()
+    first, _, last = given.seeds.partition(":")
+    seeds = [*given.seed, *range(int(first), int(last))]
+    total: Counter[str] = Counter(violations=0)
+    began = time.monotonic()
+    with Pool(given.processes) as pool:
+        for seed, wrong, seen in pool.imap_unordered(one, seeds):
+            total.update(seen)
+            if wrong or given.seed:
+                print(seed, wrong or dict(seen), flush=True)
+    print(f"{len(seeds)} seeds in {time.monotonic() - began:.0f} s: {dict(sorted(total.items()))}")
+
+
 if __name__ == "__main__":
-    for text in sys.argv[1:]:
-        done = torture(int(text))
-        print(text, dict(done.judge.count), done.events, done.power_cuts, dict(done.judge.refused))
+    main()

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ from gateway.disconnection.procedure import (
     due_of,
     duties,
     follow,
+    next_at,
     step,
     tick,
     verdict,
@@ -159,6 +161,34 @@ def test_whatever_happens_a_trip_has_all_its_steps_behind_it(
             assert walk.now - before.notice_at >= 2 * HOUR
             assert walk.now - before.last_call_at >= 1800
             assert before.approved_until is not None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Signal), st.integers(0, 40)), max_size=40),
+    st.sampled_from((CONTRACT, STATUTORY)),
+    st.floats(0, 0.999),
+)
+def test_nothing_happens_by_time_alone_before_it_was_foretold(
+    signals: list[tuple[Signal, int]], case: Case, share: float
+) -> None:
+    walk = Walk(case)
+    for signal, hours in signals:
+        walk.now += hours * HOUR / 4
+        walk.tell(signal, moment=walk.now + hours * HOUR)
+        if tick(walk.case, walk.now, REGIMES) is None:
+            at = min(next_at(walk.case, walk.now, REGIMES), walk.now + 60 * DAY)
+            before = walk.now + share * (at - walk.now)
+            assert tick(walk.case, before, REGIMES) is None
+
+
+def test_what_the_time_brings_is_foretold() -> None:
+    walk = Walk(CONTRACT).tell(Signal.BEYOND)
+    walk.wait(0)
+    assert walk.case.state is State.DUE
+    assert next_at(walk.case, walk.now, REGIMES) == walk.now + 6 * HOUR, "the notice again"
+    walk.tell(Signal.NOTICE).tell(Signal.APPROVED, moment=walk.now + DAY)
+    assert next_at(walk.case, walk.now, REGIMES) == walk.now + 2 * HOUR, "its lead time"
+    assert next_at(replace(walk.case, regime=Regime.UNKNOWN), walk.now, REGIMES) == math.inf
 
 
 @pytest.mark.parametrize("state", BEFORE_SENT)

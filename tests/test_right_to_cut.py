@@ -21,6 +21,7 @@ from gateway.disconnection.mass_limits import (
     Limits,
     Load,
     asked,
+    fell_due,
     reconnected,
     refuse,
     release,
@@ -237,6 +238,12 @@ def test_r21_few_cuts_at_a_time() -> None:
     three = sent(sent(sent(READY, NOW - 500), NOW - 300), NOW - 100)
     assert refused(mass_from_json(mass_to_json(three))) == ["R21"]
     assert rules(but("box", mass=refuse(three, LIMITS, 1000, NOW))) == ["R21"]
+    hour, day = READY, READY
+    for n in range(10):
+        hour, day = sent(hour, NOW - 3500 + 200 * n), sent(day, NOW - 80_000 + 4000 * n)
+    assert refused(hour) == ["R21"]
+    assert refused(day) == []
+    assert [rule for rule, _ in refuse(day, LIMITS, 200, NOW)] == ["R21"]
 
 
 def test_r22_too_many_at_once_latch_until_two_persons_release_it() -> None:
@@ -245,6 +252,10 @@ def test_r22_too_many_at_once_latch_until_two_persons_release_it() -> None:
         state = asked(state, LIMITS, 10_000, NOW + n, NOW)
     assert refused(state) == ["R22"]
     assert rules(but("box", mass=refuse(state, LIMITS, 1000, NOW))) == ["R22"]
+    due = READY
+    for n in range(5):
+        due = fell_due(due, LIMITS, 40, NOW + n)
+    assert refused(due) == ["R22"]
     with pytest.raises(LatchError):
         release(state, ["chen"], key_at_box=False)
     assert refused(release(state, ["chen", "wang"], key_at_box=False)) == []

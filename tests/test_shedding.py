@@ -33,6 +33,13 @@ def test_it_stops_at_a_protected_row() -> None:
     assert turn == Turn(ended="K2 is protected: hospital")
 
 
+def test_who_is_dark_anyway_is_passed_over_and_takes_no_load_off() -> None:
+    table = order("K1", "K2", "K3")
+
+    assert next_cut(table, [], 1000, {}, TODAY, {"K1"}) == Turn(account="K2")
+    assert next_cut(table, ["K2"], 2000, {}, TODAY, {"K1"}) == Turn(account="K3")
+
+
 def test_an_order_that_is_not_approved_today_cuts_nobody() -> None:
     turn = next_cut(order("K1"), [], 9000, {}, date(2026, 10, 1))
 

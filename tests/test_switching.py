@@ -170,6 +170,19 @@ def test_r10_r11_no_cut_without_proof_or_approval(make: Make) -> None:
     assert world.told() == []
 
 
+def test_r11_a_debt_that_has_outgrown_its_approval_is_asked_about_again(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    world.until(lambda: world.case_state() is State.APPROVED, NOON)
+    world.order("adjust", account="1001", amount="-2000.00", reason="a forgotten bill")
+    world.until(lambda: world.case_state() is State.NOTICE_SERVED, NOON)
+    assert world.case_state() is State.NOTICE_SERVED
+    asked = [one for one in world.events("disconnection") if one.get("asks") == "ask_approval"]
+    assert len(asked) == 2
+    world.run(HOUR)
+    assert world.told() == []
+
+
 def test_r16_no_cut_after_a_damaged_journal(make: Make) -> None:
     world = make()
     world.to_debt()
@@ -507,9 +520,12 @@ def test_r37_a_wrong_cut_is_restored_at_once(make: Make) -> None:
 def test_r38_a_start_by_itself_switches_nothing(make: Make) -> None:
     world = make()
     world.to_cut()
+    relay = world.meter().relay
+    assert relay is not None
     for _ in range(3):
         world.power_cut()
         world.run(60)
+        relay.power_up(world.clock.true())
         world.start()
         world.run(600)
     assert world.told() == ["trip"]

@@ -39,6 +39,23 @@ def indebted(world: SwitchWorld, **keys: Any) -> None:
     world.run(5)
 
 
+def shed(world: SwitchWorld, *accounts: str) -> None:
+    """Load shedding, asked for by one person and agreed to by another."""
+    today = instant(world.clock.now())[:10]
+    id_ = world.order(
+        "shed",
+        order="2026-1",
+        first=today,
+        last=today,
+        rows=[{"account": one, "load": "1.0"} for one in accounts],
+        goal="1.0",
+        until=instant(world.clock.now() + 4 * HOUR),
+        reason="the transformer is too hot",
+    )
+    world.run(5)
+    world.order("disconnect.approve", action="shed", request=id_)
+
+
 def asked(world: SwitchWorld) -> list[str]:
     return [one["asks"] for one in world.events("disconnection") if one.get("asks")]
 
@@ -105,20 +122,19 @@ def test_r08_nor_shed(make: Make, standing: dict[str, Any]) -> None:
     world = make(switching="cuts_per_day_percent = 100")
     indebted(world, **standing)
     world.run(2.2 * HOUR)
-    id_ = world.order(
-        "shed",
-        order="2026-1",
-        first="2026-01-01",
-        last="2026-01-31",
-        rows=[{"account": "1001", "load": "1.0"}],
-        goal="1.0",
-        until="2026-01-01T06:00:00Z",
-        reason="the transformer is too hot",
-    )
-    world.run(5)
-    world.order("disconnect.approve", action="shed", request=id_)
+    shed(world, "1001")
     world.run(HOUR)
     assert world.told() == []
+
+
+def test_who_is_cut_already_does_not_hold_up_load_shedding(make: Make) -> None:
+    world = make(switching="cuts_per_day_percent = 100")
+    world.to_cut()
+    world.open("1002", "M1", mode="postpay")
+    world.run(600)
+    shed(world, "1001", "1002")
+    world.until(lambda: world.relay_state("M1") is At.OPEN, HOUR)
+    assert (world.told("M0"), world.told("M1")) == (["trip"], ["trip"])
 
 
 # --- before a cut ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ says whose turn it is.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -57,12 +57,18 @@ class Turn:
 
 
 def next_cut(
-    order: Order, shed: Sequence[str], goal_w: int, protected: Mapping[str, str], today: date
+    order: Order,
+    shed: Sequence[str],
+    goal_w: int,
+    protected: Mapping[str, str],
+    today: date,
+    dark: Collection[str] = (),
 ) -> Turn:
     """Whose turn it is to be cut.
 
     ``shed`` are the accounts that this walk cut already, ``protected`` gives the reason of each
-    account that may not be, ``goal_w`` is the load to take off.
+    account that may not be, ``goal_w`` is the load to take off.  Who is ``dark`` anyway is passed
+    over: his load is off, and was before.
     """
     if not order.first <= today <= order.last:
         return Turn(ended=f"the order is approved from {order.first} to {order.last} only")
@@ -70,7 +76,7 @@ def next_cut(
     if off_w >= goal_w:
         return Turn(ended=f"{off_w} W are off")
     for row in order.rows:
-        if row.account in shed:
+        if row.account in shed or row.account in dark:
             continue
         if row.account in protected:
             return Turn(ended=f"{row.account} is protected: {protected[row.account]}")

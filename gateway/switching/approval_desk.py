@@ -186,7 +186,7 @@ class ApprovalDesk:
             return Outcome("refused", str(error))
         if vote.expires <= given.wall:
             return Outcome("refused", f"expires: this {vote.step} is over already")
-        if reason := refuse(vote, self.votes.standing(given.wall)):
+        if reason := refuse(vote, self.votes.standing(given.wall, vote.account)):
             return Outcome("refused", reason)
         return vote
 

@@ -99,6 +99,8 @@ class SwitchingRoom:
         self._trusted = False
         self._offset = 0.0
         """Of Unix time to the monotonic one."""
+        self._cases_at = 0.0
+        """The earliest of the next."""
         self._case_at: dict[str, float] = {}
         """By account, Unix time before which its case need not be looked at."""
         self._area: tuple[float, Load] | None = None
@@ -160,12 +162,16 @@ class SwitchingRoom:
         self._report = FiguresReport(
             config.gateway.name, settings.times, database, world.recorder, prepaid.books.day_of
         )
-        self.relays.listeners.came_to = self._came_to
-        self.relays.listeners.load = self._load
-        prepaid.books.watcher = self.posted
+        self._listen()
         prepaid.gate = MassGate(
             settings.limits, self._store, config.keys, evidence.accounts, world.state
         )
+
+    def _listen(self) -> None:
+        """Be told of what relays come to, of the area's load when it matters, and of payments."""
+        self.relays.listeners.came_to = self._came_to
+        self.relays.listeners.load = self._load
+        self._world.prepaid.books.watcher = self.posted
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -236,18 +242,12 @@ class SwitchingRoom:
         if not self._begun and not self._begin(now, wall):
             return now + TICK_S
         self._look_at_clock(now, wall)
-        self._look_at_cases(now, wall)
+        cases_at = self._look_at_cases(now, wall)
         if self._trusted:
             self._report.tick(wall)
         orders_at = self._orders.tick(now, wall)
-        work_at = self.work.tick(now, wall)
-        cases_at = math.inf
-        for account, state in self.cutting.under_way():
-            if state is not State.PREFLIGHT:
-                cases_at = min(cases_at, self._case_at.get(account, 0.0))
-            elif self._trusted and (case := self.cutting.case(account)):
-                self._examine(account, case.meter, now)
-        return min(work_at, now + max(TICK_S, min(cases_at, orders_at) - wall))
+        next_at = now + max(TICK_S, min(cases_at, orders_at) - wall)
+        return min(self.work.tick(now, wall), next_at)
 
     def _begin(self, now: float, wall: float) -> bool:
         reach = self._world.reach()
@@ -286,13 +286,18 @@ class SwitchingRoom:
 
     def _wake(self, account: str = "") -> None:
         """Something happened to a case, or may have happened to all: look at the next tick."""
+        self._cases_at = 0.0
         if account:
             self._case_at.pop(account, None)
         else:
             self._case_at.clear()
 
-    def _look_at_cases(self, now: float, wall: float) -> None:
-        """Look at the cases that are due, all in one transaction."""
+    def _look_at_cases(self, now: float, wall: float) -> float:
+        """Look at the cases that are due, all in one transaction, and at the meters of those that
+        are to be cut now; returns the Unix time of the next look.
+        """
+        if wall < self._cases_at:
+            return self._cases_at
         under_way = self.cutting.under_way()
         due = [account for account, _ in under_way if wall >= self._case_at.get(account, 0.0)]
         next_at: dict[str, float] = {}
@@ -303,6 +308,14 @@ class SwitchingRoom:
 
         if due and self.work.act(now, look):
             self._case_at |= next_at
+        under_way = self.cutting.under_way()
+        judged = [one for one, state in under_way if state is State.PREFLIGHT and self._trusted]
+        for account in judged:
+            if case := self.cutting.case(account):
+                self._examine(account, case.meter, now)
+        soonest = min((self._case_at.get(one, 0.0) for one, _ in under_way), default=math.inf)
+        self._cases_at = 0.0 if judged else soonest
+        return soonest
 
     # --- judgements -------------------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ PROTECTS = frozenset(
     ("account", "address", "meter", "protected", "protected_supply", "relay_fault", "way_back")
 )
 """Checks that end the walk at an account: nobody behind it is cut in its place."""
+DARK = (State.OPEN, State.ALLOWED, State.HELD)
+"""Without supply already, for other reasons."""
 TRIED_AGAIN_S = 60.0
 
 log = structlog.get_logger()
@@ -163,7 +165,7 @@ class ShedWalk:
     def _turn(
         self, order: orders.ShedLoad, progress: _Progress, today: date, wall: float
     ) -> shedding.Turn:
-        protected = {}
+        protected, dark = {}, set[str]()
         for row in order.rows:
             now = self._steps.of(row.account, wall)
             if now is None or not self._meter(row.account):
@@ -171,12 +173,15 @@ class ShedWalk:
                 why = why_none(account, self._steps.meters) if account else ""
                 protected[row.account] = why or "it has no relay to switch"
                 continue
+            if self._relays.get(now.case.meter).relay.state in DARK:
+                dark.add(row.account)
+                continue
             facts = self._steps.facts(now, None, Order(purpose=Purpose.SHEDDING))
             found = [one.text for one in preflight(facts).failed if one.code in PROTECTS]
             if found:
                 protected[row.account] = found[0]
         goal_w = _watts(order.goal)
-        return shedding.next_cut(order_of(order), progress.shed, goal_w, protected, today)
+        return shedding.next_cut(order_of(order), progress.shed, goal_w, protected, today, dark)
 
     def _judge(
         self, command: contract.Command, account: str, found: Look, now: float, wall: float

@@ -49,10 +49,8 @@ from gateway.switching.shed_walk import ShedWalk
 from gateway.switching.supply_point import meter_of, why_none
 from protocols.relay import Action as Tell
 
-PACE_S = 10.0
-"""How often an order under way is looked at."""
-BUSY_S = 1.0
-"""How often it is tried whether a meter is free."""
+PACE_S, BUSY_S = 10.0, 1.0
+"""How often an order under way is looked at, and whether a meter is free."""
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
 
@@ -81,8 +79,8 @@ class SupplyOrders:
         self._walk = ShedWalk(steps, judging, work)
         self._at: dict[str, float] = {}
         """By order, Unix time before which there is nothing to do for it."""
-        self._commands: dict[str, contract.Command] = {}
-        """What the orders under way say."""
+        self._soonest = 0.0  # the same for all of them
+        self._commands: dict[str, contract.Command] = {}  # by order, what it says
         self._errands = Errands(steps, judging, work, self._finish, self._want_closed)
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
@@ -146,6 +144,7 @@ class SupplyOrders:
 
     def _begin(self, command: contract.Command, **progress: object) -> None:
         self._store.set_order(Underway(command.id, command.model_dump_json(), progress))
+        self._soonest = 0.0
 
     def _trip(self, given: Given, order: orders.RelayTrip) -> Outcome:
         account = self._steps.rooms.accounts.current(order.account)
@@ -225,6 +224,7 @@ class SupplyOrders:
 
     def wake(self, account: str = "") -> None:
         """Something was said about an account, or about all: look at the orders at once."""
+        self._soonest = 0.0
         for id_ in list(self._at):
             order = self._commands[id_].command
             if not account or getattr(order, "account", account) == account:
@@ -232,6 +232,8 @@ class SupplyOrders:
 
     def tick(self, now: float, wall: float) -> float:
         """Go on with every order under way; returns the Unix time when it is worth another look."""
+        if wall < self._soonest:
+            return self._soonest
         underway = self._store.orders()
         for gone in self._commands.keys() - {one.id for one in underway}:
             del self._commands[gone]
@@ -239,7 +241,8 @@ class SupplyOrders:
         for one in underway:
             if wall >= self._at.get(one.id, 0.0):
                 self._at[one.id] = self._go_on(one, now, wall)
-        return min(self._at.values(), default=math.inf)
+        self._soonest = min(self._at.values(), default=math.inf)
+        return self._soonest
 
     def _go_on(self, underway: Underway, now: float, wall: float) -> float:
         """Go on with one of them; returns the Unix time of the next look."""
@@ -257,11 +260,10 @@ class SupplyOrders:
         return wall + PACE_S
 
     def _command(self, underway: Underway) -> contract.Command:
-        known = self._commands.get(underway.id)
-        if known is None:
-            known = command_of().model_validate_json(underway.command, strict=True)
-            self._commands[underway.id] = known
-        return known
+        if underway.id not in self._commands:
+            command = command_of().model_validate_json(underway.command, strict=True)
+            self._commands[underway.id] = command
+        return self._commands[underway.id]
 
     def recheck(self, kept: KeptRelay, now: float, wall: float) -> None:
         """A trip by order whose reply was lost is judged anew."""
