@@ -53,6 +53,7 @@ class Torture:
     """The world of one seed."""
 
     gateway = GATEWAY
+    box: Box
 
     def __init__(self, seed: int, days: int = DAYS) -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))

@@ -239,22 +239,22 @@ def test_r35_who_could_only_be_closed_unattended_is_not_cut_without_the_contract
     assert "closed directly" in world.result(id_)["reason"]
 
 
-def test_r35_a_breaker_opened_by_hand_is_closed_by_hand(make: Make) -> None:
+def test_r35_a_breaker_opened_by_hand_is_closed_on_a_persons_word_alone(make: Make) -> None:
     world = make()
-    world.run(60)
+    world.to_debt()
     relay = world.meter("K0").relay
     assert relay is not None
     relay.advance(world.clock.true())
     relay.command(Action.TRIP)
     world.until(lambda: world.relay_state() is At.HELD, HOUR)
-    id_ = world.order("relay.close", meter="M0", reason="a mistake of the office")
-    world.run(300)
-    assert world.told("K0") == ["trip"], "somebody may stand at the wires"
-    relay.advance(world.clock.true())
-    relay.command(Action.CLOSE)
-    world.until(lambda: world.relay_state() is At.CLOSED, HOUR)
+    world.top_up("40.00")
+    world.run(HOUR)
+    assert world.told("K0") == ["trip"], "no payment closes it: somebody may stand at the wires"
+    id_ = world.order("relay.close", meter="M0", reason="work is over, nobody is at the wires")
+    world.until(lambda: world.relay_state() is At.CLOSED, 120)
     world.run(10)
     assert world.stages(id_) == ["accepted", "confirmed"]
+    assert world.supplied()
 
 
 LOAD_SIDE = "external-breaker-load-side"

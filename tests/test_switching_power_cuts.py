@@ -89,7 +89,7 @@ def tripped_directly(directory: Path) -> SwitchWorld:
 def by_register(directory: Path) -> SwitchWorld:
     """A Modbus meter, with an account and somebody's leave to trip it."""
     world = SwitchWorld(directory, count=1, switching="quiet_minutes = 0", **ACREL)
-    world = other(world, number="000000000000")
+    world = other(world, number="000000000000", direct_close=True)
     world.run(60)
     world.open()
     world.order("calendar.put", windows={"version": 1, "first": "2026-01-01", "last": "2026-12-31"})

@@ -95,11 +95,11 @@ class Relay:
     direct: bool = False
     """The contract allows closing without the customer's button."""
     unsafe: bool = False
-    """Somebody else opened it and may stand at the wires: until it is closed, nobody closes it
-    directly."""
+    """Somebody else opened it and may stand at the wires: until it is closed, it waits for its
+    button, where it has one."""
     load_voltage: bool = False
     """Voltage was seen on its load side while it was open (a bypass, a generator), and not yet seen
-    to be gone: the same holds."""
+    to be gone: nobody closes it directly."""
     state: State = State.CLOSED
     since: float = 0.0
     """When the state was entered, Unix time, as all times here."""

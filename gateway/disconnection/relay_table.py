@@ -202,6 +202,24 @@ RESTORING = (
 SETTLED = (S.CLOSED, S.OPEN, S.ALLOWED, S.HELD)
 TRIPPING = (S.TRIP_WANTED, S.TRIP_SENT, S.TRIP_READING, S.TRIP_VERIFYING, S.TRIP_WATCHING)
 
+READ_IN = (
+    S.TRIP_READING,
+    S.TRIP_VERIFYING,
+    S.TRIP_WATCHING,
+    S.RESTORE_READING,
+    S.RESTORE_VERIFYING,
+)
+"""Where the status is read until it is known."""
+WATCHED = (
+    S.OPEN,
+    S.ALLOWED,
+    S.HELD,
+    S.UNKNOWN,
+    S.WELD_OR_BYPASS,
+    S.TRIP_FAILED,
+)
+"""Where it stays, and is looked at again and again."""
+
 
 def following(state: State, signal: Signal) -> State:
     """What the table says."""

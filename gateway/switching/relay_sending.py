@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config import MeterConfig
-from gateway.events import JobDone, Timed
+from gateway.events import Fault, JobDone, Timed
 from protocols.base import Request, RequestError
 from protocols.relay import Action, ControlRelay, RegisterRelay
 from protocols.relay_control import relay_requests
@@ -122,6 +122,16 @@ def _known(meter: MeterConfig) -> Container[Action]:
     if isinstance(relay, ControlRelay):
         return relay.codes
     return relay.writes if isinstance(relay, RegisterRelay) else ()
+
+
+def came_of(event: JobDone) -> str:
+    """What came of it: ``sent``, ``not_sent``, ``refused``, ``no_reply``."""
+    if all(one.reply for one in event.outcomes):
+        return "sent"
+    if not any(one.said for one in event.outcomes):
+        return "not_sent"
+    refused = any(one.fault is Fault.REFUSED for one in event.outcomes)
+    return "refused" if refused else "no_reply"
 
 
 def outcome_of(sending: Sending, event: JobDone) -> dict[str, object]:

@@ -23,8 +23,8 @@ import structlog
 from gateway.acquisition.found import Found, Reading
 from gateway.acquisition.polling import Polling
 from gateway.disconnection.relay import Effect, tick
-from gateway.disconnection.relay_table import RESTORING, Do, Signal, State
-from gateway.events import Fault, Job, JobDone, Priority
+from gateway.disconnection.relay_table import READ_IN, RESTORING, WATCHED, Do, Signal, State
+from gateway.events import Job, JobDone, Priority
 from gateway.recorder import Recorder
 from gateway.store.faults import DiskFullError, LockedError
 from gateway.store.switching import KeptRelay, Step, Switching
@@ -44,6 +44,7 @@ from gateway.switching.relay_sending import (
     TRIP_VALID_S,
     Permit,
     Sending,
+    came_of,
     close_action,
     needs_clock,
     outcome_of,
@@ -57,21 +58,6 @@ TICK_S = 0.5
 AGAIN_S = 5.0
 """What could not be noted is tried again after this."""
 LOOK_WITHIN_S = 60.0
-READ_IN = (
-    State.TRIP_READING,
-    State.TRIP_VERIFYING,
-    State.TRIP_WATCHING,
-    State.RESTORE_READING,
-    State.RESTORE_VERIFYING,
-)
-WATCHED = (
-    State.OPEN,
-    State.ALLOWED,
-    State.HELD,
-    State.UNKNOWN,
-    State.WELD_OR_BYPASS,
-    State.TRIP_FAILED,
-)
 
 log = structlog.get_logger()
 Judge = Callable[[Look, float, float], None]
@@ -371,13 +357,7 @@ class RelayWork:
         self._begin(line, job, work)
 
     def _sent(self, work: _Work, sending: Sending, event: JobDone, now: float, wall: float) -> None:
-        what = "no_reply"
-        if all(one.reply for one in event.outcomes):
-            what = "sent"
-        elif not any(one.said for one in event.outcomes):
-            what = "not_sent"
-        elif any(one.fault is Fault.REFUSED for one in event.outcomes):
-            what = "refused"
+        what = came_of(event)
         self._came(work, what, outcome_of(sending, event), now, wall)
 
     def _came(

@@ -264,14 +264,11 @@ class Relays:
 def barred(meter: MeterConfig, relay: Relay) -> str:
     """Why nothing may be sent to give its supply back now (R35); empty: it may.
 
-    A device that waits for a button, or itself looks behind its contact, is always told.
+    A device that waits for a button, or itself looks behind its contact, is always told.  What
+    somebody opened by hand is closed on a person's word alone, and he has seen to the wires.
     """
-    if not only_directly(meter.switch):
-        return ""
-    if relay.load_voltage:
+    if relay.load_voltage and only_directly(meter.switch):
         return "there is voltage behind the open relay, and it could only be closed directly"
-    if relay.unsafe:
-        return "somebody opened it by hand, and it could only be closed directly: by hand, too"
     return ""
 
 

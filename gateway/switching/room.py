@@ -162,12 +162,16 @@ class SwitchingRoom:
         self._report = FiguresReport(
             config.gateway.name, settings.times, database, world.recorder, prepaid.books.day_of
         )
-        self.relays.listeners.came_to = self._came_to
-        self.relays.listeners.load = self._load
-        prepaid.books.watcher = self.posted
+        self._listen()
         prepaid.gate = MassGate(
             settings.limits, self._store, config.keys, evidence.accounts, world.state
         )
+
+    def _listen(self) -> None:
+        """Be told of what relays come to, of the area's load when it matters, and of payments."""
+        self.relays.listeners.came_to = self._came_to
+        self.relays.listeners.load = self._load
+        self._world.prepaid.books.watcher = self.posted
 
     # --- orders -----------------------------------------------------------------------------------
 
