@@ -8,12 +8,13 @@ The power may fail in any transaction: before its commit, or after it and before
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from heapq import heappop, heappush
 from multiprocessing import Pool
@@ -550,8 +551,11 @@ def main() -> None:
     seeds = [*given.seed, *range(int(first), int(last))]
     total: Counter[str] = Counter(violations=0)
     began = time.monotonic()
-    with Pool(given.processes) as pool:
-        for seed, wrong, seen in pool.imap_unordered(one, seeds):
+    with contextlib.ExitStack() as held:
+        each: Iterable[tuple[int, str, Counter[str]]] = map(one, seeds)
+        if given.processes > 1:
+            each = held.enter_context(Pool(given.processes)).imap_unordered(one, seeds)
+        for seed, wrong, seen in each:
             total.update(seen)
             if wrong or given.seed:
                 print(seed, wrong or dict(seen), flush=True)
