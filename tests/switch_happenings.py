@@ -116,12 +116,24 @@ def correct(world: Torture) -> None:
         world.changed(home)
 
 
+def paid_since(world: Torture, home: Home, at: float) -> bool:
+    """Whether he has given anything since, too little to be restored."""
+    row = world.connection().row(
+        "select 1 from journal where account = ? and kind <> 'charge' and recorded_ms > ?",
+        home.number,
+        at * 1000,
+    )
+    return row is not None
+
+
 def righted(world: Torture) -> None:
     """Who is in the dark was charged too much: there was no reason for it (R37)."""
     cut = [
         home
         for home in world.homes
-        if world.stages[home.number] == "open" and home.balance_e4 <= home.beyond_e4
+        if world.stages[home.number] == "open"
+        and home.balance_e4 <= home.beyond_e4
+        and not paid_since(world, home, world.judge.files[home.number].tried_at)
     ]
     if not (cut and world.up):
         return
