@@ -466,7 +466,9 @@ def keep_supply(world: Torture) -> None:
 
 
 def many_orders(world: Torture) -> None:
-    """500 trips at once."""
+    """500 trips at once, in every fifth street."""
+    if world.seed % 5:
+        return
     for _ in range(500):
         order_trip(world, world.draw.choice(world.homes), world.now, agreed=False)
 

@@ -346,6 +346,15 @@ def test_r29_welded_is_not_tripped_again_and_who_pays_is_restored(make: Make) ->
     world.until(lambda: closes(world), 600)
     assert world.told()[-1] == "allow_close"
 
+    def fault() -> str:
+        kept = world.store.relay("M0")
+        return kept.relay.fault if kept else ""
+
+    assert fault() == "weld_or_bypass", "nobody has looked at it yet"
+    world.order("relay.close", meter="M0", reason="repaired")
+    world.run(60)
+    assert fault() == ""
+
 
 def test_r30_who_is_not_really_cut_goes_on_being_charged(make: Make) -> None:
     world = make("welded")

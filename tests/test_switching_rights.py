@@ -202,7 +202,7 @@ def test_r14_no_cut_for_what_is_only_estimated(make: Make) -> None:
     world.to_debt()
     world.until(lambda: world.case_state() is State.DUE, HOUR)
     rule(world, "estimate", used_kwh=50)
-    world.run(10)
+    world.until(lambda: balance_e4(world) < -200_000, 600)
     assert balance_e4(world) < -200_000
     world.run(NOON)
     assert world.case_state() is State.APPROVED

@@ -131,12 +131,8 @@ class SwitchingReader:
         """All of them."""
         return self._cases("order by account")
 
-    def cases_under_way(self) -> list[KeptCase]:
-        """Those that are not merely watched."""
-        return self._cases("where state <> 'watch' order by account")
-
     def under_way(self) -> list[tuple[str, CaseState]]:
-        """The accounts of the same, and how far each is."""
+        """The accounts whose case is not merely watched, and how far each is."""
         rows = self._connection.rows(
             "select account, state from disconnection where state <> 'watch' order by account"
         )

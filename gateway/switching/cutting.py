@@ -91,9 +91,16 @@ class Cutting:
                     return self._next(now)
             else:
                 if signal is Signal.DUE:
+                    if self._worsened(now):
+                        return wall + 10  # a notice of this very moment would not say it
                     self._steps.mass(mass_limits.fell_due, wall)
                 self._steps.step(now, signal)
         return wall
+
+    def _worsened(self, now: Moment) -> bool:
+        """Whether limit or past were changed in this very moment (R19)."""
+        money = self._steps.evidence.money(now.account, now.policy, now.kept)
+        return money.worsened_at is not None and money.worsened_at >= now.wall
 
     def _next(self, now: Moment) -> float:
         """What the time alone brings next: a veto may run out with the day."""

@@ -33,7 +33,7 @@ from gateway.events import Job, JobDone
 from gateway.money.prepaid import Prepaid
 from gateway.north import contract
 from gateway.north.contract_supply import StopTurned
-from gateway.north.contract_switching import DisconnectApprove
+from gateway.north.contract_switching import DisconnectApprove, ShedEnd
 from gateway.orders import Outcome
 from gateway.prepayment.account import Account
 from gateway.recorder import Recorder
@@ -180,7 +180,7 @@ class SwitchingRoom:
         order = command.command
         account = getattr(order, "account", None)
         self._wake(account or "")
-        if isinstance(order, DisconnectApprove):
+        if isinstance(order, DisconnectApprove | ShedEnd):
             self._orders.wake(account or "")
         return self._orders.execute(command, by, wall, at_box=at_box)
 

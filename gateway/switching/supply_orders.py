@@ -184,11 +184,11 @@ class SupplyOrders:
 
     def _want_closed(self, meter: str, command: str, wall: float) -> bool:
         """Want a relay closed, whoever opened it.  False where it is already, by what we know."""
-        if meter not in self._relays.meters:
-            return False
-        if self._relays.get(meter).relay.state in DONE:
-            return False
         kept, cause = self._relays.get(meter), command or "ordered for all"
+        if meter not in self._relays.meters or kept.relay.state in DONE:
+            if command and kept.relay.fault and meter in self._relays.meters:
+                self._relays.signal(meter, Signal.RELEASED, wall)  # who orders it has seen to it
+            return False
         tripped = kept.relay.wanted_open and kept.purpose is Purpose.ORDER
         if tripped and self._store.order(kept.command):
             data = {"meter": meter, "relay": kept.relay.state.value}
