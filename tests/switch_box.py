@@ -107,7 +107,7 @@ class Gateway:
         case = self.rows.cases[home.number]
         if case.state is State.WATCH:
             # What would be cancelled at once does not begin: no notices that are taken back.
-            begun = replace(follow(case, home.standing, asset), state=State.WARNED)
+            begun = replace(case, state=State.WARNED)
             if why_cancel(begun, *books, meter=asset, no_cut=veto):
                 return
         beyond = home.balance_e4 <= home.beyond_e4
