@@ -92,11 +92,13 @@ class Config:
     digest: str
     """SHA-256 of the file and the key file, shortened: the head-end sees when they changed."""
     keys: Keys = NO_KEYS
-    """Whose signatures count."""
+    """Whose signatures count, as the key file was at the start."""
     prepayment: "Prepayment | None" = None
     """All about money; None: no balance is kept here."""
     switching: "Switching | None" = None
     """All about relays; None: none is switched from here."""
+    key_file: Path | None = None
+    """Where the keys stand; None: there are none."""
 
     @property
     def store_directory(self) -> Path:
@@ -130,8 +132,9 @@ def load(path: Path) -> Config:
     store = reader.table(StoreTable, data, "store")
     collection = reader.table(CollectionTable, data, "collection")
     mqtt = reader.table(MqttTable, data, "mqtt")
-    key_file = reader.table(KeysTable, data, "keys")
-    keys, key_bytes = _keys(reader, key_file.file if key_file else "")
+    key_table = reader.table(KeysTable, data, "keys")
+    key_file = path.parent / key_table.file if key_table and key_table.file else None
+    keys, key_bytes = _keys(reader, key_file)
     prepayment, switching = _parts(reader, data)
     lines = reader.rows(LineTable, data, "line")
     tables = reader.rows(MeterTable, data, "meter")
@@ -166,6 +169,7 @@ def load(path: Path) -> Config:
         keys,
         prepayment,
         switching if prepayment else None,
+        key_file,
     )
 
 
@@ -183,12 +187,12 @@ def _parts(reader: Reader, data: dict[str, object]) -> "tuple[Prepayment | None,
     return prepayment, switching
 
 
-def _keys(reader: Reader, file: str) -> tuple[Keys, bytes]:
+def _keys(reader: Reader, file: Path | None) -> tuple[Keys, bytes]:
     """The keys in the file that the configuration names; its problems are the configuration's."""
-    if not file:
+    if file is None:
         return NO_KEYS, b""
     try:
-        return load_keys(reader.path.parent / file)
+        return load_keys(file)
     except ConfigError as error:
         reader.problems += error.problems
         return NO_KEYS, b""

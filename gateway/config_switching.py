@@ -55,6 +55,10 @@ class SwitchingTable(Table):
     at_once_percent: int = Field(
         10, ge=1, le=100, description="percent of the accounts falling due at once, 1 to 100"
     )
+    below_zero_percent: int = Field(
+        10, ge=1, le=100, description="percent of the accounts put below zero, 1 to 100"
+    )
+    below_zero_accounts: int = Field(3, ge=2, le=1000, description="accounts, 2 to 1000")
     quiet_minutes: int = Field(
         120, ge=0, le=10_080, description="minutes without cuts after a start, 0 to 10080"
     )
@@ -143,6 +147,8 @@ def read_switching(reader: Reader, data: dict[str, object]) -> Switching | None:
             per_hour=table.cuts_per_hour,
             per_day_percent=table.cuts_per_day_percent,
             at_once_percent=table.at_once_percent,
+            below_zero_percent=table.below_zero_percent,
+            below_zero_accounts=table.below_zero_accounts,
             quiet_s=table.quiet_minutes * MINUTE_S,
             offline_s=table.offline_hours * HOUR_S,
             delay_s=table.delay_s,

@@ -32,6 +32,7 @@ from gateway.events import (
     Overheard,
     PortChanged,
 )
+from gateway.key_watch import KeyWatch
 from gateway.letters import LOOK_S, Letters, Local
 from gateway.livestate import State
 from gateway.metering.intake import Intake
@@ -54,7 +55,7 @@ SHOW_S = 5.0
 """How often the live state is written (to tmpfs)."""
 HOUSEKEEPING_S = 60.0
 POLL, COLLECT, GRID, LETTERS, MONEY = "poll", "collect", "grid", "letters", "money"
-SWITCH = "switch"
+STOP, SWITCH = "stop", "switch"
 FLUSH, HOUSEKEEPING, SEND, SHOW = "flush", "housekeeping", "send", "show"
 HEARTBEAT_MAX_AGE_S = 20.0
 FLOOR_S = 600.0
@@ -106,8 +107,10 @@ class Core:
         self._postponed: list[Arrived] = []  # could not be acted on yet
         self._prepaid = self._begin_to_charge(local.signer if local else None)
         self._switching = self._begin_to_switch(random)
+        self._key_watch = self._watch_keys()
         self._heartbeats = dict.fromkeys(lines, now)
         self._turns: dict[str, Callable[[float, float], float]] = {
+            STOP: self._look_at_stop,
             SWITCH: self._switch,
             POLL: self._poll,
             COLLECT: self._intake.collector.tick,
@@ -189,6 +192,11 @@ class Core:
         self._orders.switcher = self._intake.switching = room
         return room
 
+    def _watch_keys(self) -> KeyWatch | None:
+        users = [self._orders.use, *([self._switching.use] if self._switching else [])]
+        path, keys = self._config.key_file, self._config.keys
+        return KeyWatch(path, keys, self._recorder, users) if path else None
+
     # --- what happens ---------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
@@ -230,6 +238,13 @@ class Core:
             self._submit(line, job)
         return self._intake.polling.next_due(now, wall)
 
+    def _look_at_stop(self, now: float, _wall: float) -> float:
+        if self._switching is None:
+            return math.inf
+        if self._switching.look_at_stop():
+            self._due[FLUSH] = now
+        return now + LOOK_S
+
     def _switch(self, now: float, wall: float) -> float:
         if self._switching is None:
             return math.inf
@@ -241,11 +256,13 @@ class Core:
             return math.inf
         trusted = self._time.state is ClockState.TRUSTED
         if self._letters.tick(now, wall, trusted=trusted, live=self._uplink.live):
-            self._due[SEND] = self._due[SWITCH] = now
+            self._due[SEND] = self._due[STOP] = self._due[SWITCH] = now
         return now + LOOK_S
 
     def _keep_house(self, now: float, wall: float) -> float:
         self._recorder.shed()
+        if self._key_watch:
+            self._key_watch.look()
         # Once a day; by a wrong clock a command of today would look old.
         if now >= self._forget_at and self._time.state is ClockState.TRUSTED:
             self._forget_at = now + DAY_S
@@ -308,7 +325,7 @@ class Core:
             self._due[FLUSH] = now
             return
         self._uplink.acknowledge(event)
-        self._due[SEND] = self._due[SWITCH] = now
+        self._due[SEND] = self._due[STOP] = self._due[SWITCH] = now
 
     # --- the store and ourselves ----------------------------------------------------------------
 

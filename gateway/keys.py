@@ -8,6 +8,8 @@
     not_after = 2027-12-31
     revoked = false
 
+While the gateway runs the file is looked at again: gateway/key_watch.py.
+
 A private key is a file of its own, mode 0600: a line ``id: ops-2026``, then PKCS #8 as PEM, which
 ``openssl pkey`` reads, too.
 

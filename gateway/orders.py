@@ -26,6 +26,7 @@ from gateway.north import contract
 from gateway.north.commands import ROLES, Judge, Refusal, Valid
 from gateway.north.commands import digest as digest_of
 from gateway.north.delivery import Delivery
+from gateway.north.signatures import Keys
 from gateway.recorder import Recorder
 from gateway.store.commands import Commands, Known, Result
 from gateway.store.letterbox import Letter
@@ -122,6 +123,10 @@ class Orders:
         return replace(
             self._judge, money=self.cashier is not None, switching=self.switcher is not None
         )
+
+    def use(self, keys: Keys) -> None:
+        """From now on these keys count."""
+        self._judge = replace(self._judge, keys=keys)
 
     def begin(self, wall: float) -> None:
         """Close what a former life of the daemon left open: nobody works on it any more."""

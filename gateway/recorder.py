@@ -217,6 +217,10 @@ class Recorder:
         """Add a day's digest: inside ``commit``, or in an action for ``later``."""
         self._add(Lane.URGENT, "digest", build)
 
+    def supply(self, build: Build) -> None:
+        """Add a day's figures of switching: in an action given to ``later``."""
+        self._add(Lane.URGENT, "supply", build)
+
     def fact(self, fact: contract.Fact) -> None:
         """Add an event to what makes it true: inside ``commit``, or in an action for ``later``."""
         self._add(Lane.URGENT, "events", self._event(fact))

@@ -27,7 +27,7 @@ from gateway.store.outbox import Lane, Marks, Message, Outbox
 from protocols.points import point
 
 SOFTWARE = f"taiqu {VERSION}"
-RETAINED = ("digest",)
+RETAINED = ("digest", "supply")
 """Numbered messages of which the broker keeps the last one for whoever comes later."""
 
 log = structlog.get_logger()

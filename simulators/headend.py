@@ -26,6 +26,7 @@ KINDS = (
     "completeness",
     "journal",
     "digest",
+    "supply",
     "status",
     "inventory",
     "hello",

@@ -115,6 +115,8 @@ class Ledger:
         """The transactions of each gateway's journal, by number; one each if all is well."""
         self.digests: dict[str, list[dict[str, Any]]] = {}
         """Each gateway's daily digests, in order of arrival."""
+        self.supply: dict[str, list[dict[str, Any]]] = {}
+        """Each gateway's daily figures of switching, in order of arrival."""
         self.arrivals: deque[tuple[Key, int]] = deque(maxlen=ARRIVALS_MAX)
         """The new messages, in order of arrival."""
         self.counts: Counter[Taken] = Counter()
@@ -204,6 +206,8 @@ class Ledger:
             for one in _tables(event.get("restamp")):
                 self._put_right(key, one)
         self._book_money(key.gateway, message)
+        if "late_restores" in message:
+            self.supply.setdefault(key.gateway, []).append(message)
         if isinstance(message.get("id"), str):
             self.results.setdefault(message["id"], []).append(message)
 

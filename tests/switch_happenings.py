@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from gateway.disconnection import mass_limits
 from gateway.disconnection.friendly import Weather
+from gateway.disconnection.mass_changes import Change, Room, falls, refuse
 from gateway.prepayment.account import Mode
 from protocols.relay import Action
 from tests.accounts import YUAN
@@ -249,9 +250,16 @@ def mistake(world: Torture) -> None:
     """A tariff with its point in the wrong place; now and then two persons confirm it."""
     before = {home.number: home.balance_e4 for home in world.homes}
     after = {number: balance_e4 - 60 * YUAN for number, balance_e4 in before.items()}
-    fallen = sum(after[one] < 0 <= before[one] for one in before)
-    waits = mass_limits.below_zero(before, after, LIMITS)
-    world.judge._must(bool(waits) or fallen <= 6, "R26", None, world.now, f"{fallen} fell")
+    limits_e4 = {home.number: home.policy.limit_e4 for home in world.homes}
+    fallen = frozenset(
+        one
+        for one in before
+        if falls(Room(before[one], limits_e4[one]), Room(after[one], limits_e4[one]))
+    )
+    change = Change(content="tariff", key="wang", fallen=fallen)
+    waits = refuse(mass_limits.State(), change, LIMITS, len(before), world.now, lambda _: True)
+    below = sum(after[one] < 0 <= before[one] for one in before)
+    world.judge._must(bool(waits) or below <= 6, "R26", None, world.now, f"{below} fell")
     if world.draw.random() < 0.5:
         for home in world.homes:
             home.balance_e4 -= 60 * YUAN

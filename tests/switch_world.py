@@ -30,6 +30,9 @@ HOUR, DAY = 3600.0, 86_400.0
 SINGLE = "dlt645-2007-single-phase"
 ROLES = {
     "cash": ("money",),
+    "cash2": ("money",),
+    "prices": ("tariff",),
+    "prices2": ("tariff",),
     "office": ("account",),
     "asks": ("request",),
     "agrees": ("approve",),
@@ -43,7 +46,9 @@ WHO = {
     "account.open": "office",
     "account.change": "office",
     "topup": "cash",
+    "topup.reverse": "cash",
     "adjust": "cash",
+    "tariff.put": "prices",
     "disconnect.request": "asks",
     "disconnect.cancel": "asks",
     "notice.served": "asks",

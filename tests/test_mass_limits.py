@@ -9,7 +9,6 @@ from gateway.disconnection.mass_limits import (
     Load,
     State,
     asked,
-    below_zero,
     fell_due,
     from_json,
     reconnected,
@@ -20,6 +19,7 @@ from gateway.disconnection.mass_limits import (
     slot,
     started,
     to_json,
+    unsent,
     withdrawn,
 )
 from tests.switching import DAY, HOUR, NOW
@@ -81,6 +81,12 @@ def test_five_hundred_at_once_latch() -> None:
     assert "more than 3 cuts" in state.latched
 
 
+def test_a_trip_that_is_judged_anew_is_no_second_cut() -> None:
+    state = sent(sent(State(), NOW - 60), NOW - 30)
+    assert unsent(state, NOW - 30).cut == (NOW - 60,)
+    assert unsent(state, NOW) == state
+
+
 def test_the_delay_is_random_and_a_withdrawn_turn_is_free() -> None:
     assert slot(READY, LIMITS, 100, NOW, 0.5) == NOW + 300
     state = asked(READY, LIMITS, 20, NOW, NOW)
@@ -140,16 +146,6 @@ def test_a_restart_forgets_nothing(cut: list[int], wanted: list[int], why: str) 
 def test_a_damaged_state_is_refused() -> None:
     with pytest.raises(LimitsTextError, match="no state"):
         from_json('{"cut": 1}')
-
-
-def test_a_change_that_empties_many_accounts_is_to_be_confirmed() -> None:
-    before = {f"K{n}": 100 for n in range(100)}
-
-    assert below_zero(before, {**before, **{f"K{n}": -1 for n in range(10)}}, LIMITS) == ""
-    told = below_zero(before, {**before, **{f"K{n}": -1 for n in range(11)}}, LIMITS)
-    assert told == "11 of 100 accounts would fall below zero, more than 10 %; confirm it"
-    negative = dict.fromkeys(before, -5)
-    assert below_zero(negative, negative, LIMITS) == ""
 
 
 def turn(

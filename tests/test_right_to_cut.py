@@ -14,12 +14,13 @@ from gateway.disconnection.case import BEFORE_SENT, SENT, Case, Signal, State
 from gateway.disconnection.case import Do as CaseDo
 from gateway.disconnection.facts import Facts, Purpose, from_json, to_json
 from gateway.disconnection.friendly import Calendar, Hours, protected_within
+from gateway.disconnection.mass_changes import Change, Room, done, falls, proposed
+from gateway.disconnection.mass_changes import refuse as refuse_change
 from gateway.disconnection.mass_limits import (
     LatchError,
     Limits,
     Load,
     asked,
-    below_zero,
     reconnected,
     refuse,
     release,
@@ -54,7 +55,7 @@ WIRES = {
     6: "signatures and roles",
     30: "settlement, which asks no relay",
     40: "the record of an operation: registers, frames, latency",
-    43: "metrics",
+    43: "the figures of switching, from the record",
 }
 """What only the daemon can show."""
 
@@ -265,10 +266,28 @@ def test_r25_the_stop_switch_prevents_every_trip() -> None:
         assert "R25" in rules(ordered(purpose, but("box", stopped=True)))
 
 
-def test_r26_a_change_that_empties_many_accounts_waits() -> None:
-    before = {f"K{n}": 0 for n in range(10)}
-    assert below_zero(before, {**before, "K1": -1, "K2": -1}, LIMITS) != ""
-    assert below_zero(before, {**before, "K1": -1}, LIMITS) == ""
+def test_r26_a_change_that_empties_many_accounts_waits_for_a_second_person() -> None:
+    assert falls(Room(0, -5), Room(-1, -5))
+    five = Change(content="tariff", key="chen", fallen=frozenset(f"K{n}" for n in range(5)))
+    four = replace(five, fallen=five.fallen - {"K0"})
+
+    def waits(state: Mass, change: Change, now: float = NOW) -> bool:
+        return bool(refuse_change(state, change, LIMITS, 40, now, lambda key: key != "revoked"))
+
+    assert waits(READY, five)
+    assert not waits(READY, four)
+    once = proposed(READY, five, NOW)
+    assert waits(once, five), "the same person again"
+    assert waits(proposed(READY, replace(five, key="revoked"), NOW), five)
+    assert waits(once, replace(five, key="wang", content="another"))
+    assert waits(once, replace(five, key="wang", fallen=five.fallen | {"K9"})), "it became worse"
+    assert waits(once, replace(five, key="wang"), NOW + DAY)
+    assert not waits(once, replace(five, key="wang"))
+
+    one = replace(five, content="adjust", fallen=frozenset(("K9",)))
+    assert waits(done(READY, four, NOW), one), "those of a day count together"
+    assert not waits(done(READY, four, NOW), one, NOW + DAY)
+    assert done(once, replace(five, key="wang"), NOW).fallen == ()
 
 
 def test_r27_a_cut_is_proven_by_status_and_by_energy() -> None:

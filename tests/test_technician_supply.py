@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.clock import SystemClock
 from gateway.config import load
 from gateway.disconnection import case, facts, relay, relay_table
 from gateway.disconnection.votes import Vote
@@ -241,6 +242,30 @@ def switched(store: Database) -> None:
         for row in (one, moving):
             switching.set_relay(KeptRelay(relay=row))
         switching.set_case(KeptCase(case=held))
+
+
+def test_how_well_it_went_is_shown_where_relays_are_switched(site: tuple[Path, Database]) -> None:
+    path, store = site
+    assert "last 30 days" not in taiqu("disconnect", "list", "--config", path).output
+    path.write_text(path.read_text() + "[switching]\nlate_minutes = 10\n")
+    refused = Decided(
+        at=SystemClock().now() - 60,
+        meter="A1",
+        account="1001",
+        purpose=facts.Purpose.ARREARS,
+        allowed=False,
+        dry=False,
+        failed=[("calendar", "R13", "night")],
+        journal=1,
+        facts="{}",
+    )
+    with store.transaction():
+        Switching(store).add_decision(refused)
+        Switching(store).add_decision(replace(refused, at=START))
+    shown = taiqu("disconnect", "list", "--config", path).output
+    assert "0 trips, 0 cuts proven, 0 wrong; 0 restores, 0 later than 10 min" in shown
+    assert "zero to cut: none; payment to supply: none" in shown
+    assert "refused cuts: R13 calendar 1" in shown
 
 
 def test_relays_are_shown(site: tuple[Path, Database]) -> None:

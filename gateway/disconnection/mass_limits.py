@@ -14,11 +14,11 @@ release it.
 Restores are spread too, when there are several: per phase, with an eye on the area's current and
 voltage.  But no restore waits longer for that than ``pause_max_s``: supply is owed.
 
-Contract: R21 to R24, R26, R36.
+Contract: R21 to R24, R36; R26 stands in mass_changes.py.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
@@ -48,7 +48,9 @@ class Limits:
     delay_s: int = 600
     """A cut waits a random part of this."""
     below_zero_percent: int = 10
-    """A change that puts more accounts than this below zero has to be confirmed."""
+    """A change that puts more accounts than this below zero waits for a second person."""
+    below_zero_accounts: int = 3
+    """Fewer than this are no mass."""
     restores_per_minute: int = 2
     """Of one phase."""
     current_max_percent: int = 80
@@ -58,6 +60,20 @@ class Limits:
     """Older values of current and voltage say nothing."""
     pause_max_s: int = 600
     """No restore pauses longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A change that waits for a second person (mass_changes.py)."""
+
+    content: str
+    """Of the order: equal for two who order the same."""
+    key: str
+    """Key id of who ordered it; empty: it came with the configuration."""
+    accounts: int
+    """How many it would have put below zero."""
+    at: float
+    """Unix time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +90,9 @@ class State:
     """Why no cut is made; empty: not latched."""
     quiet_from: float | None = None
     """When the gateway started or came back; None: it never did."""
+    fallen: tuple[tuple[float, str], ...] = ()
+    """Accounts that one person's orders put below zero in the last day, and when."""
+    proposed: tuple[Proposed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +169,14 @@ def sent(state: State, now: float) -> State:
     return replace(state, cut=tuple(sorted((*_recent(state.cut, now), now))))
 
 
+def unsent(state: State, at: float) -> State:
+    """Without the trip that was sent at ``at``: it is judged anew, and is no second cut (R21)."""
+    times = list(state.cut)
+    if at in times:
+        times.remove(at)
+    return replace(state, cut=tuple(times))
+
+
 def release(state: State, persons: Collection[str], *, key_at_box: bool) -> State:
     """The latch released.  ``persons`` are the keys that signed for it.  Raises LatchError."""
     if not key_at_box and len(set(persons)) < 2:
@@ -168,23 +195,6 @@ def started(state: State, now: float) -> State:
 def reconnected(state: State, limits: Limits, offline_s: float, now: float) -> State:
     """The broker is there again after ``offline_s``."""
     return replace(state, quiet_from=now) if offline_s >= limits.offline_s else state
-
-
-# --- changes that concern many -------------------------------------------------------------------
-
-
-def below_zero(before: Mapping[str, int], after: Mapping[str, int], limits: Limits) -> str:
-    """Why a change of tariff or balances has to be confirmed first; empty: it need not.
-
-    Both give the balance in 1/10,000 yuan by account.
-    """
-    fallen = [one for one, balance_e4 in after.items() if balance_e4 < 0 <= before.get(one, 0)]
-    if len(fallen) * 100 <= limits.below_zero_percent * len(after):
-        return ""
-    return (
-        f"{len(fallen)} of {len(after)} accounts would fall below zero, more than"
-        f" {limits.below_zero_percent} %; confirm it"
-    )
 
 
 # --- restores ----------------------------------------------------------------------------------

@@ -36,6 +36,9 @@ from gateway.disconnection.preflight import Decision
 from gateway.disconnection.regimes import Regimes, Rules
 from gateway.prepayment.account import Class, Mode, NoCut, Policy
 
+SET_BACK_S = 300
+"""A clock that lies further behind what a case has noted was set back."""
+
 
 def step(
     case: Case,
@@ -83,7 +86,8 @@ def tick(case: Case, now: float, regimes: Regimes) -> Signal | None:
     if case.state is State.WARNED:
         return Signal.DUE if _overdue(case, now, rules) else None
     if case.state is State.DUE:
-        return Signal.RENEW if now >= case.asked_at + rules.renew_s else None
+        over = now >= case.asked_at + rules.renew_s
+        return Signal.RENEW if over or _set_back(case.asked_at, now) else None
     if case.state in (State.NOTICE_SERVED, State.APPROVED):
         return _waiting(case, now, rules)
     return _scheduled(case, now, rules) if case.state is State.SCHEDULED else None
@@ -243,7 +247,7 @@ def _overdue(case: Case, now: float, rules: Rules) -> bool:
 
 def _waiting(case: Case, now: float, rules: Rules) -> Signal | None:
     notice_at = case.notice_at or now
-    if now > notice_at + rules.notice_age_max_s:
+    if now > notice_at + rules.notice_age_max_s or _set_back(max(case.since, notice_at), now):
         return Signal.STALE
     if case.state is State.NOTICE_SERVED:
         return None if rules.approvals[case.class_] else Signal.APPROVED
@@ -254,9 +258,15 @@ def _waiting(case: Case, now: float, rules: Rules) -> Signal | None:
 
 
 def _scheduled(case: Case, now: float, rules: Rules) -> Signal | None:
-    if case.approved_until is not None and now >= case.approved_until:
+    lapsed = case.approved_until is not None and now >= case.approved_until
+    if lapsed or _set_back(case.since, now):
         return Signal.LAPSED
     if case.last_call_at is None:
         return Signal.RENEW if now >= case.asked_at + rules.last_call_renew_s else None
     ready = now >= max(case.trip_at, case.last_call_at + rules.last_call_s)
     return Signal.TIME if ready else None
+
+
+def _set_back(noted_at: float, now: float) -> bool:
+    """Whether the clock was set back since that was noted: then the notice is served anew."""
+    return now < noted_at - SET_BACK_S

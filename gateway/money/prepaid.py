@@ -22,12 +22,14 @@ from gateway.acquisition.polling import Found, Polling
 from gateway.clock import ClockState
 from gateway.config import Config
 from gateway.config_prepayment import Prepayment
+from gateway.disconnection.mass_changes import Change
 from gateway.events import Job, JobDone
 from gateway.metering.midnight import Midnight
 from gateway.money.account_desk import AccountDesk
 from gateway.money.books import Books
 from gateway.money.cashier import Cashier
 from gateway.money.enquiries import Enquiries
+from gateway.money.foresight import Foresight, Gate
 from gateway.money.inspection import Inspection
 from gateway.money.journal_messages import digest_message
 from gateway.money.mirror import Mirror
@@ -35,6 +37,7 @@ from gateway.money.settlement import Settlement
 from gateway.money.time_tables import TimeTables
 from gateway.north import contract
 from gateway.north import contract_orders as orders
+from gateway.north.commands import key_of
 from gateway.north.contract_money import Digest
 from gateway.north.signatures import Signer
 from gateway.orders import Outcome
@@ -156,6 +159,11 @@ class Prepaid:
             recorder,
         )
         self._enquiries = Enquiries(self.books, self.accounts, recorder)
+        self._foresight = Foresight(
+            prepayment.policies, self.books, self.settlement, self.accounts, self._tariffs
+        )
+        self.gate: Gate | None = None
+        """Given by the rooms of switching: without them nobody is cut from here."""
         self._tellers = self._staff()
 
     # --- orders ---------------------------------------------------------------------------------
@@ -163,7 +171,24 @@ class Prepaid:
     def execute(self, command: contract.Command, by: str, wall: float) -> Outcome:
         """Carry out an order about money, in the caller's transaction."""
         order = command.command
-        return self._tellers[order.name](order, command.id, by, wall)
+        change = self._foresight.change(order, key_of(command))
+        if refusal := self._too_many(change, wall):
+            return refusal
+        outcome = self._tellers[order.name](order, command.id, by, wall)
+        self._made(change, outcome, wall)
+        return outcome
+
+    def _too_many(self, change: Change, wall: float) -> Outcome | None:
+        """R26: what would put many accounts below zero waits for a second person."""
+        if self.gate is None or not change.fallen:
+            return None
+        reason = self.gate.refuse(change, wall)
+        data = {"code": "below_zero", "accounts": len(change.fallen)}
+        return Outcome("refused", reason, data) if reason else None
+
+    def _made(self, change: Change, outcome: Outcome, wall: float) -> None:
+        if self.gate and change.fallen and outcome.stage == "confirmed":
+            self.gate.done(change, wall)
 
     def _staff(self) -> dict[str, Teller]:
         """Who carries out which order."""
@@ -331,6 +356,9 @@ class Prepaid:
             self._recorder.later(partial(self._put, order, path.name))
 
     def _put(self, order: orders.TariffPut, file: str) -> None:
-        outcome = self.desk.put_tariff(order, self._wall())
+        wall = self._wall()
+        change = self._foresight.change(order, "")
+        outcome = self._too_many(change, wall) or self.desk.put_tariff(order, wall)
+        self._made(change, outcome, wall)
         if outcome.stage == "refused":
             log.error("tariff not taken", file=file, reason=outcome.reason)

@@ -24,7 +24,7 @@ from gateway.config import MeterConfig
 from gateway.money.books import Books
 from gateway.prepayment import rerate, settle
 from gateway.prepayment.account import Account, Mode
-from gateway.prepayment.ledger import OF_CUSTOMER, Ledger, reversal
+from gateway.prepayment.ledger import OF_CUSTOMER, Draft, Ledger, reversal
 from gateway.prepayment.rerate import Rerated
 from gateway.prepayment.segment import Priced, priced
 from gateway.prepayment.settle import Doubt, Position
@@ -172,6 +172,34 @@ class Settlement:
         self._keep_out(account, new.doubts)
         return len(new.undo)
 
+    def foresee(self, tariff: Tariff) -> dict[str, int]:
+        """The prepaid balances of the open accounts that have this tariff, were it known.
+
+        In 1/10,000 yuan.  It takes about 5 ms (of a desktop's processor) for an account and each 30
+        days that would be charged again; nothing for a tariff that is only to begin.
+        """
+        versions = [*self._known().get(tariff.id, []), tariff]
+
+        @cache
+        def prices(id_: str, day: date) -> Priced | None:
+            return priced(versions, day) if id_ == tariff.id else self._prices(id_, day)
+
+        looks = replace(self._looks(), prices=prices)
+        found = {}
+        for account in self._accounts.all().values():
+            if tariff.id not in {name for _, name in account.tariffs}:
+                continue
+            if account.closed or account.mode is Mode.MIRROR:
+                continue
+            newest = self._books.journal.newest(account.number)
+            start = rerate.from_day(account, newest, tariff.valid_from)
+            new = rerate.rerate(account, start, self._ripe(account, start.position), looks)
+            drafts = [rerate.draft(account, part, 0, self._ends) for part in new.parts]
+            balance_e4 = self._books.journal.balances(account.number)[Ledger.PREPAID]
+            balance_e4 -= sum(_prepaid_e4(one.draft) for one in new.undo)
+            found[account.number] = balance_e4 + sum(map(_prepaid_e4, drafts))
+        return found
+
     def could_close(self, account: Account) -> str:
         """Why a closed account could not be charged to its last day; empty if it can."""
         if account.mode is Mode.MIRROR:
@@ -313,6 +341,10 @@ class Settlement:
                 tariff = parse(version.text)
                 self._versions.setdefault(tariff.id, []).append(tariff)
         return self._versions
+
+
+def _prepaid_e4(draft: Draft) -> int:
+    return sum(one.amount for one in draft.postings if one.ledger is Ledger.PREPAID)
 
 
 def possible(config: MeterConfig) -> Meter:

@@ -4,6 +4,7 @@
     taiqu/v1/<gateway>/completeness                          up, numbered, daily
     taiqu/v1/<gateway>/journal                               up, numbered: every transaction
     taiqu/v1/<gateway>/digest                                up, numbered, daily, retained, signed
+    taiqu/v1/<gateway>/supply                                up, numbered, daily, retained
     taiqu/v1/<gateway>/status, inventory                     up, retained: how things stand
     taiqu/v1/<gateway>/hello                                 up, after each connect
     taiqu/v1/<gateway>/commands, acks                        down
@@ -118,6 +119,8 @@ EventCode = Literal[
     "letterbox_unusable",
     "cuts_latched",
     "cuts_released",
+    "keys_changed",
+    "keys_refused",
 ]
 
 

@@ -186,7 +186,11 @@ class TopUpReverse(Order):
 
 
 class Adjust(Order):
-    """An approved adjustment: the only way for a person to change a balance."""
+    """An approved adjustment: the only way for a person to change a balance.
+
+    Those of a day that would put many accounts below zero or their limit are refused with the code
+    below_zero, until another key orders the same within 24 hours.
+    """
 
     name: Literal["adjust"]
     account: AccountNumber
@@ -198,7 +202,12 @@ class Adjust(Order):
 
 
 class TariffPut(Order):
-    """A tariff version.  It is never changed: another text needs another version."""
+    """A tariff version.  It is never changed: another text needs another version.
+
+    One that holds for days which were charged already, and would put many accounts below zero or
+    their limit, is refused with the code below_zero, until another key orders the same within 24
+    hours.
+    """
 
     name: Literal["tariff.put"]
     tariff: TariffId

@@ -1,4 +1,5 @@
-"""What goes up about supply: relays, disconnections before and after, the stop switch, refusals.
+"""What goes up about supply: relays, disconnections before and after, the stop switch, refusals,
+and once a day how well all of it went.
 
 A customer in the dark asks why, until when, and what to do: reason and next step stand in every
 message, in the account's language, before the cut and after it (R41).  All of it is numbered, in
@@ -12,12 +13,15 @@ from pydantic import Field, StringConstraints
 from gateway.north.words import (
     AccountNumber,
     Amount,
+    Clock,
+    Day,
     Fact,
     Id,
     Instant,
     Message,
     Meter,
     Money,
+    Numbered,
     Point,
     Sentence,
 )
@@ -29,11 +33,15 @@ Values = Annotated[
 ]
 
 
+CheckCode = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+Rule = Annotated[str, StringConstraints(pattern=r"^R[0-9]{2}$")]
+
+
 class FailedCheck(Message):
     """A check that spoke against a cut."""
 
-    code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
-    rule: Annotated[str, StringConstraints(pattern=r"^R[0-9]{2}$")]
+    code: CheckCode
+    rule: Rule
     text: Sentence
 
 
@@ -139,3 +147,49 @@ class SwitchingRefused(Fact):
 
 
 SupplyFact = RelayEvent | DisconnectionEvent | StopTurned | SwitchingRefused
+
+
+# --- how well it went -----------------------------------------------------------------------------
+
+
+class Spread(Message):
+    """How long something took: the most that half, and 99 of 100, took, and the longest."""
+
+    count: int = Field(ge=1)
+    p50_s: int = Field(ge=0)
+    p99_s: int = Field(ge=0)
+    max_s: int = Field(ge=0)
+
+
+class RefusedCuts(Message):
+    """How often a check spoke against a cut that was about to be made."""
+
+    rule: Rule
+    check: CheckCode
+    count: int = Field(ge=1)
+
+
+class Supply(Numbered):
+    """How well supply was cut and restored (停送电) in the last days.
+
+    Daily, retained.  Lane urgent.  Made of the record of switching, so a restart loses nothing.
+    """
+
+    day: Annotated[Day, Field(description="The last day it is about.")]
+    at: Instant
+    clock: Clock
+    days: int = Field(ge=1, description="It is about so many days, up to ``at``.")
+    trips: int = Field(ge=0, description="Commands to trip that were sent, tries included.")
+    cuts: int = Field(ge=0, description="Cuts that were proven.")
+    restores: int = Field(ge=0, description="Restores that were proven, or allowed.")
+    wrong_cuts: int = Field(ge=0, description="Cuts that had no reason, as was found later.")
+    late_restores: int = Field(ge=0, description="After ``late_after_s``, proven or not.")
+    late_after_s: int = Field(ge=0)
+    waiting: int = Field(ge=0, description="Restores wanted at ``at`` and not proven.")
+    cut: Spread | None = Field(None, description="From the balance at zero to the proven cut.")
+    restore: Spread | None = Field(
+        None,
+        description="From the payment, or what else gives supply back, to the proof; left out, as"
+        " with ``cut``, if there was none.",
+    )
+    refused: tuple[RefusedCuts, ...] = ()

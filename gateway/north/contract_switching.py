@@ -93,7 +93,11 @@ class RelayProtect(SwitchingOrder):
 
 
 class DisconnectRequest(SwitchingOrder):
-    """Ask for the disconnection of an account, by the rules of its regime."""
+    """Ask for the disconnection of an account, by the rules of its regime.
+
+    Answered accepted, sent, and confirmed when the meter is proven open; or failed with the reason
+    when the case is cancelled, the cut fails, or the request is taken back or runs out.
+    """
 
     name: Literal["disconnect.request"]
     account: AccountNumber

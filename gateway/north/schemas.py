@@ -24,6 +24,7 @@ from gateway.north.contract import (
     Status,
 )
 from gateway.north.contract_money import Digest, Journal
+from gateway.north.contract_supply import Supply
 from gateway.north.parts import command_of, events
 from gateway.north.readings import Readings
 
@@ -51,6 +52,9 @@ CHANNELS = (
     Channel("completeness", "send", Completeness, "How complete a day's freezes are; daily."),
     Channel("journal", "send", Journal, "Every transaction of the journal, as it was posted."),
     Channel("digest", "send", Digest, "The books at a day's end, signed; daily.", retained=True),
+    Channel(
+        "supply", "send", Supply, "How well supply was cut and restored; daily.", retained=True
+    ),
     Channel("status", "send", Status, "Online or offline; also the will.", retained=True),
     Channel("inventory", "send", Inventory, "Which meters and points are read.", retained=True),
     Channel("hello", "send", Hello, "After each connect: what is open on our side."),

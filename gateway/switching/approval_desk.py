@@ -12,7 +12,7 @@ Used by the core alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
@@ -96,6 +96,10 @@ class ApprovalDesk:
         self.precautions = Precautions(database)
         self._site = site
         self._clerks = self._staff()
+
+    def use(self, keys: Keys) -> None:
+        """From now on these keys count: also what others signed before is worth nothing more."""
+        self._site = replace(self._site, keys=keys)
 
     @property
     def takes(self) -> frozenset[str]:

@@ -24,6 +24,8 @@ from gateway.switching.herald import Herald
 from gateway.switching.relay_look import Look
 from gateway.switching.relays import Relays, Wish
 
+Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
+"""Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
 IN_FLIGHT = (State.SENT, State.VERIFYING)
 TAKES_A_TURN = (State.SCHEDULED, State.PREFLIGHT)
 
@@ -60,6 +62,7 @@ class CaseSteps:
         evidence: Evidence,
         relays: Relays,
         herald: Herald,
+        answer: Answer,
     ) -> None:
         self.meters = meters
         self.settings = settings
@@ -67,6 +70,7 @@ class CaseSteps:
         self.evidence = evidence
         self.relays = relays
         self.herald = herald
+        self.answer = answer
 
     def moment(self, account: Account | None, wall: float) -> Moment | None:
         """An account now; None for one that has no limits, or nothing that could be switched.
@@ -131,11 +135,29 @@ class CaseSteps:
         if before.state in TAKES_A_TURN and after.state not in (*TAKES_A_TURN, *IN_FLIGHT):
             self.mass(lambda mass, *_: mass_limits.withdrawn(mass, before.trip_at), now.wall)
         log.info("case", account=after.account, state=after.state.value, signal=signal.value)
-        over = after.state is State.WATCH
-        now.kept = replace(now.kept, case=after, command="" if over else now.kept.command)
+        if after.state is not before.state:
+            self._answer(now, after, signal, reason or signal.value)
+        now.kept = replace(now.kept, case=after)
         self.rooms.store.set_case(now.kept)
         for effect in effects:
             self._effect(now, effect, reason or signal.value, command)
+
+    def _answer(self, now: Moment, after: Case, signal: Signal, reason: str) -> None:
+        """Tell whoever asked for the cut (``disconnect.request``) what has become of it."""
+        stage, said = "", ""
+        match after.state:
+            case State.SENT:
+                stage = "sent"
+            case State.OPEN:
+                stage = "confirmed"
+            case State.WATCH | State.FAILED | State.UNKNOWN:
+                dry = signal is Signal.PASSED_DRY
+                stage, said = ("confirmed" if dry else "failed"), reason
+        if stage and now.kept.command:
+            data = {"account": after.account, "meter": after.meter, "case": after.state.value}
+            self.answer(now.kept.command, stage, now.wall, said, data)
+        if stage and stage != "sent":
+            now.kept = replace(now.kept, command="")
 
     def mass(
         self, change: Callable[[Mass, mass_limits.Limits, int, float], Mass], wall: float

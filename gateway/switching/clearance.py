@@ -5,7 +5,6 @@ Where nobody has said anything there is no calendar and no approval, so nothing 
 Used by the core alone.
 """
 
-from dataclasses import dataclass
 from datetime import tzinfo
 
 from gateway.disconnection.facts import Approval, Purpose
@@ -13,29 +12,19 @@ from gateway.disconnection.friendly import Calendar
 from gateway.disconnection.votes import Action
 from gateway.north.approvals import Subject
 from gateway.prepayment.account import Account
+from gateway.store.precautions import What
 from gateway.switching.approval_desk import ApprovalDesk
 from gateway.switching.calendars import stored_calendar
 from gateway.switching.stop_switch import StopSwitch
 
+CLOCKS_DIFFER_S = 60.0
+"""The clock of whoever delivers a notice and ours differ by less."""
 _ACTIONS = {
     Purpose.ARREARS: Action.DISCONNECT,
     Purpose.ORDER: Action.TRIP,
     Purpose.SHEDDING: Action.SHED,
     Purpose.UNPROTECT: Action.TRIP,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proofs:
-    """When delivery was proven in one round of an account's case, Unix time; None: it was not.
-
-    The moments are those of the proofs' arrival here: a time that somebody else wrote down must not
-    shorten a notice.
-    """
-
-    dunned_at: float | None = None
-    notice_at: float | None = None
-    last_call_at: float | None = None
 
 
 class Clearance:
@@ -71,14 +60,31 @@ class Clearance:
         """The approvals that count for a cut at ``wall``."""
         return self._desk.approvals(subject, wall)
 
-    def proofs(self, account: str, round_: int) -> Proofs:
-        """What was delivered in this round of the account's case."""
-        found = {one.what: one.received for one in self._desk.precautions.served(account, round_)}
-        return Proofs(
-            dunned_at=found.get("dunning"),
-            notice_at=found.get("notice"),
-            last_call_at=found.get("last_call"),
+    def proven_at(self, account: str, round_: int, what: What, since: float) -> float | None:
+        """When the delivery of what was asked for at ``since`` was proven; None: it is not.
+
+        The moment is that of the proof's arrival here: a time that somebody else wrote down must
+        not shorten a notice.  But what was delivered before it was asked for is an older one, of
+        which the proof is late.
+        """
+        return next(
+            (
+                one.received
+                for one in self._desk.precautions.served(account, round_)
+                if one.what == what
+                and one.received >= since
+                and one.served >= since - CLOCKS_DIFFER_S
+            ),
+            None,
         )
+
+    def request_over(self, request: str, wall: float) -> str:
+        """Why a request for a cut does not stand any more; empty: it does."""
+        votes = self._desk.votes
+        vote = votes.vote(request)
+        if vote is None or vote.expires <= wall:
+            return "the request has run out"
+        return votes.ended(request)
 
     def unprotected_at(self, account: str) -> float | None:
         """When a protection was taken away last, Unix time."""

@@ -6,6 +6,9 @@
 Each step is stored, and what the head-end is to do goes up with it.  What a case waits for is
 looked up in the rows each time, so a restart changes nothing and nothing is asked for twice.
 
+By a clock that nobody trusts a case goes no step further: what is counted from its steps (days
+overdue, notice, last call) would be worth nothing (R10, R15).  It is cancelled by any clock.
+
 Used by the core alone.
 """
 
@@ -14,14 +17,18 @@ from dataclasses import replace
 
 import structlog
 
+from gateway.clock import ClockState
 from gateway.disconnection import mass_limits
-from gateway.disconnection.case import Cancel, Case, Signal, State
+from gateway.disconnection.case import BEFORE_SENT, Cancel, Case, Signal, State
 from gateway.disconnection.facts import Money, Purpose, Standing
 from gateway.disconnection.friendly import protected_within
 from gateway.disconnection.preflight import preflight
 from gateway.disconnection.procedure import tick, why_cancel
 from gateway.disconnection.relay_table import State as Stands
 from gateway.prepayment.account import Account, NoCut
+from gateway.store.figures import WRONG
+from gateway.store.precautions import What
+from gateway.store.switching import Step
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.evidence import meter_of
@@ -62,6 +69,9 @@ class Cutting:
         if now is None:
             return
         self._judge_books(now)
+        if not self._trusted():
+            return
+        self._drop_request(now)
         for _ in range(STEPS_MAX):
             signal = self._proven(now) or tick(now.case, wall, self._settings.regimes)
             if signal is Signal.LEAD_OVER:
@@ -87,17 +97,26 @@ class Cutting:
         self._steps.step(now, Signal.CANCEL, reason=reason.value, command=command)
         return True
 
-    def request(self, number: str, by: str, command: str, wall: float) -> bool:
+    def problem(self, number: str, wall: float) -> str:
+        """Why nothing can be asked for; empty: it can, or there is no such account."""
+        account = self._rooms.accounts.current(number)
+        now = self._steps.moment(account, wall)
+        if account is None or now is None:
+            return "" if account is None else f"account {number} has no relay to switch"
+        if now.case.state is State.WATCH:
+            return f"account {number} cannot be cut: {self._why_watched(now)}"
+        if now.case.state not in BEFORE_SENT:
+            return f"account {number} is {now.case.state} already"
+        return f"account {number}: {now.kept.command} asked for it" if now.kept.command else ""
+
+    def request(self, number: str, by: str, command: str, wall: float) -> None:
         """A person asks for the disconnection, and the rules go on as ever; in a transaction.
 
-        False for an account with nothing to switch.
+        Only where there is no ``problem``.  The steps of the case answer the command.
         """
-        now = self._steps.of(number, wall)
-        if now is None:
-            return False
-        case = replace(now.case, requested_by=by)
-        self._rooms.store.set_case(replace(now.kept, case=case, command=command))
-        return True
+        if now := self._steps.of(number, wall):
+            case = replace(now.case, requested_by=by)
+            self._rooms.store.set_case(replace(now.kept, case=case, command=command))
 
     # --- what the books say -----------------------------------------------------------------------
 
@@ -112,6 +131,8 @@ class Cutting:
         beyond = money.balance_e4 <= money.beyond_e4
         if now.case.state is State.WARNED and now.case.owed_since is not None and not beyond:
             self._steps.step(now, Signal.CANCEL, reason=Cancel.PAID.value)
+        if not self._trusted():
+            return
         alert_e4 = now.policy.alert_1_e4
         warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.WARNED)))
         if now.case.state is State.WATCH and self._why_cancel(warned, money):
@@ -133,12 +154,36 @@ class Cutting:
             meter=meter_of(now.account, self._steps.meters),
             no_cut=self._no_cut(now),
         )
+        if reason is None and now.case.state in BEFORE_SENT:
+            # A meter that keeps its own balance switches by it; its account is not charged here.
+            return Cancel.MODE if self._rooms.settlement.held(now.account) else None
         if reason or now.case.state not in (*IN_FLIGHT, State.OPEN):
             return reason
         # R37: the past was corrected after the cut, and there was no reason for it.
         corrected_at = self._rooms.books.journal.corrected_at(now.case.account)
         wrong = money.balance_e4 > money.beyond_e4 and (corrected_at or 0.0) >= now.case.since
         return Cancel.WRONG_CUT if wrong else None
+
+    def _why_watched(self, now: Moment) -> str:
+        money = self._steps.evidence.money(now.account, now.policy, now.kept)
+        if self._settings.regimes.find(now.case.regime, now.case.class_) is None:
+            return "no rules allow it"
+        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.DUE)))
+        reason = self._why_cancel(warned, money)
+        return reason.value if reason else "nothing is due"
+
+    def _drop_request(self, now: Moment) -> None:
+        """A request that was taken back or has run out is answered; the rules go on without it."""
+        command = now.kept.command
+        if not command or now.case.state not in BEFORE_SENT:
+            return
+        if reason := self._rooms.clearance.request_over(command, now.wall):
+            self._steps.answer(command, "failed", now.wall, reason, None)
+            now.kept = replace(now.kept, case=replace(now.case, requested_by=""), command="")
+            self._rooms.store.set_case(now.kept)
+
+    def _trusted(self) -> bool:
+        return self._rooms.state() is ClockState.TRUSTED
 
     def _no_cut(self, now: Moment) -> NoCut | None:
         """The veto that holds today."""
@@ -148,6 +193,9 @@ class Cutting:
     def _tell_wrong(self, now: Moment) -> None:
         kept = self._steps.relays.get(now.case.meter)
         log.error("a wrong cut", account=now.account.number, meter=kept.relay.meter)
+        if kept.operation is not None:
+            cause = {"cause": Cancel.CORRECTION.value}
+            self._rooms.store.add_step(kept.operation, Step(now.wall, WRONG, cause))
         self._steps.herald.relay(
             kept, "wrong_cut", now.wall, now.account, cause=Cancel.CORRECTION.value
         )
@@ -156,15 +204,18 @@ class Cutting:
 
     def _proven(self, now: Moment) -> Signal | None:
         """What was delivered since the last step."""
-        case, proofs = now.case, self._rooms.clearance.proofs(now.case.account, now.case.round)
-        if case.state is State.WARNED and case.dunned_at is None and proofs.dunned_at:
-            return Signal.DUNNED
-        notice_at, written_at = proofs.notice_at, case.notice_written_at
-        if case.state is State.DUE and notice_at and written_at and notice_at >= written_at:
-            return Signal.NOTICE
-        called_at = proofs.last_call_at or 0.0
+        case = now.case
+
+        def proven(what: What, since: float) -> bool:
+            proof = self._rooms.clearance.proven_at(case.account, case.round, what, since)
+            return proof is not None
+
+        if case.state is State.WARNED and case.dunned_at is None:
+            return Signal.DUNNED if proven("dunning", case.since) else None
+        if case.state is State.DUE and case.notice_written_at is not None:
+            return Signal.NOTICE if proven("notice", case.notice_written_at) else None
         if case.state is State.SCHEDULED and case.last_call_at is None:
-            return Signal.LAST_CALL if called_at >= case.asked_at else None
+            return Signal.LAST_CALL if proven("last_call", case.asked_at) else None
         return None
 
     def _approved(self, now: Moment) -> bool:

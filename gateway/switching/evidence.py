@@ -19,6 +19,7 @@ from gateway.disconnection.case import Case
 from gateway.disconnection.facts import AtMeter, Box, Due, Facts, Money, Purpose, Standing
 from gateway.disconnection.procedure import due_of
 from gateway.disconnection.relay import Relay
+from gateway.disconnection.relay_table import State
 from gateway.money.books import Books
 from gateway.money.settlement import Settlement
 from gateway.prepayment import rerate
@@ -127,7 +128,7 @@ class Evidence:
             money=self._known(account, self.money(account, policy, kept), wall, today),
             due=self._due(account, kept.case, wall, order),
             meter=self._at_meter(relay, found, wall),
-            box=self._box(wall),
+            box=self._box(wall, relay),
             margins=self._settings.margins,
             today=today,
         )
@@ -185,6 +186,7 @@ class Evidence:
         if meter is None:
             return None
         seen = found or Look()
+        prepaying = relay.meter in self._rooms.settlement.prepaying()
         return AtMeter(
             address=meter.address,
             number=meter.number,
@@ -195,12 +197,15 @@ class Evidence:
             closed=seen.status.open is False,
             status_age_s=None if seen.status_at is None else wall - seen.status_at,
             protected_supply=bool(seen.status.protected),
-            prepays_itself=seen.status.prepays not in (None, "none"),
+            prepays_itself=prepaying or seen.status.prepays not in (None, "none"),
             operations=relay.operations,
         )
 
-    def _box(self, wall: float) -> Box:
+    def _box(self, wall: float, relay: Relay) -> Box:
         rooms, settings = self._rooms, self._settings
+        mass = rooms.store.mass()
+        if relay.state is State.TRIP_WANTED:
+            mass = mass_limits.unsent(mass, relay.sent_at)
         calendar = rooms.clearance.calendar()
         lead_s = settings.margins.restore_lead_s
         accounts = self.accounts()
@@ -211,7 +216,7 @@ class Evidence:
             clock_trusted=rooms.state() is ClockState.TRUSTED,
             protected=friendly.protected_within(wall, lead_s, calendar),
             calendar=calendar.version if calendar else "",
-            mass=mass_limits.refuse(rooms.store.mass(), settings.limits, accounts, wall),
+            mass=mass_limits.refuse(mass, settings.limits, accounts, wall),
             drained=drained,
             stopped=bool(rooms.clearance.stopped()),
             journal_sound=rooms.sound(),

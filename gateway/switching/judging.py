@@ -134,7 +134,12 @@ class Judging:
             self._rehearse(now, wish)
         if not decision.send:
             return None
-        self._steps.mass(lambda mass, _, __, wall: mass_limits.sent(mass, wall), now.wall)
+        relay = self._steps.relays.get(now.case.meter).relay
+        again_at = relay.sent_at if relay.state is Stands.TRIP_WANTED else 0.0
+        self._steps.mass(
+            lambda mass, _, __, wall: mass_limits.sent(mass_limits.unsent(mass, again_at), wall),
+            now.wall,
+        )
         return self._steps.relays.signal(now.case.meter, At.WANT_OPEN, now.wall, wish=wish)
 
     def _rehearse(self, now: Moment, wish: Wish) -> None:

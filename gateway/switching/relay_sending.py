@@ -19,6 +19,8 @@ SEND_WITHIN_S = 20.0
 """A command that has not had its turn by then is not sent; what it was based on has aged."""
 STEPPED_S = 5.0
 """A clock that was set meanwhile: the meter's time cannot be told from ours any more."""
+TAKES = (Action.TRIP, Action.PROTECT_OFF)
+"""What takes supply away, or lets the meter do so."""
 TRIP_VALID_S = 120
 """So long a meter may obey a trip; what gives supply may be obeyed for the standard's five minutes.
 """
@@ -36,11 +38,13 @@ class Permit:
     """Unix time."""
     withdrawn: str = ""
     """Why nothing may be sent any more.  Set by the core, read by the line's thread."""
+    stopped: Callable[[], str] = lambda: ""
+    """Why no supply may be taken just now: asked by the line's thread."""
 
     def check(self, wall: float) -> None:
         """Raises NotSentError if nothing may be sent at ``wall`` (Unix time)."""
-        if self.withdrawn:
-            raise NotSentError(f"not sent: {self.withdrawn}")
+        if reason := self.withdrawn or self.stopped():
+            raise NotSentError(f"not sent: {reason}")
         if not -STEPPED_S <= wall - self.given_at <= SEND_WITHIN_S + STEPPED_S:
             age_s = wall - self.given_at
             raise NotSentError(f"not sent: {age_s:.0f} s lie between its permit and its turn")

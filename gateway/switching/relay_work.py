@@ -30,6 +30,7 @@ from gateway.switching.relay_look import Look, What, conducts, look, plan, seen
 from gateway.switching.relay_sending import (
     SEND_WITHIN_S,
     STEPPED_S,
+    TAKES,
     TRIP_VALID_S,
     Permit,
     Sending,
@@ -81,6 +82,8 @@ class _Work:
     exchanges: tuple[Exchange, ...] = ()
     judge: Judge | None = None
     """Who asked for the look; None: the relay's own procedure."""
+    state: State | None = None
+    """Where the relay stood when the procedure's own look began."""
     sending: Sending | None = None
     operation: int | None = None
     then: Then | None = None
@@ -119,6 +122,8 @@ class RelayWork:
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
         """Has a trip judged anew whose reply was lost; then monotonic and Unix time."""
+        self.stopped: Callable[[], str] = lambda: ""
+        """Why no supply may be taken just now; any thread may ask."""
         relays.listeners.due = self._due
         relays.listeners.withdraw = self.withdraw
 
@@ -142,9 +147,10 @@ class RelayWork:
             work.sending.permit.withdrawn = why
 
     def withdraw_all(self, why: str) -> None:
-        """The same for every trip under way."""
-        for meter in self._busy:
-            self.withdraw(meter, why)
+        """The same for all that takes supply."""
+        for work in self._busy.values():
+            if work.sending and work.sending.action in TAKES:
+                work.sending.permit.withdrawn = why
 
     # --- what the rows ask for --------------------------------------------------------------------
 
@@ -226,10 +232,11 @@ class RelayWork:
 
     def _look(self, meter: str, what: What, now: float, judge: Judge | None = None) -> None:
         exchanges = plan(self._relays.meters[meter], what, self._refused.get(meter, set()))
-        restoring = judge is None and self._relays.get(meter).relay.state in RESTORING
+        state = self._relays.get(meter).relay.state
+        restoring = judge is None and state in RESTORING
         priority = Priority.RESTORE if restoring else Priority.RELAY
         line, job = self._polling.ask(meter, exchanges, priority, now + LOOK_WITHIN_S)
-        self._begin(line, job, _Work(meter, what, exchanges, judge))
+        self._begin(line, job, _Work(meter, what, exchanges, judge, state))
 
     def _begin(self, line: str, job: Job, work: _Work) -> None:
         self._work[job.id] = self._busy[work.meter] = work
@@ -257,7 +264,8 @@ class RelayWork:
             work.judge(seen_now, now, wall)
         elif work.what is What.CLOCK:
             self._send_close(work.meter, seen_now, now, wall)
-        else:
+        elif self._relays.get(work.meter).relay.state is work.state:
+            # What was seen before the procedure's last step says nothing of that.
             self._looked(work.meter, seen_now, now, wall)
 
     def _looked(self, meter: str, found: Look, now: float, wall: float) -> None:
@@ -322,11 +330,11 @@ class RelayWork:
         then: Then | None = None,
     ) -> None:
         meter = kept.relay.meter
-        takes = action in (Action.TRIP, Action.PROTECT_OFF)
+        takes = action in TAKES
         sending = Sending(
             self._relays.meters[meter],
             action,
-            Permit(wall),
+            Permit(wall, stopped=self.stopped) if takes else Permit(wall),
             found.meter_time,
             TRIP_VALID_S if takes else VALID_S_MAX,
         )

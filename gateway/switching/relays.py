@@ -170,7 +170,12 @@ class Relays:
         if relay.state in (State.TRIP_SENT, State.RESTORE_SENT):
             kept = replace(kept, operation=self._begin(kept, signal, wall, wish))
         elif kept.operation is not None:
-            data = {"state": relay.state.value, "signal": signal.value, "values": values}
+            data = {
+                "state": relay.state.value,
+                "signal": signal.value,
+                "wanted_since": relay.wanted_since,
+                "values": values,
+            }
             self._store.add_step(kept.operation, Step(wall, "state", data))
         log.info("relay", meter=meter, state=relay.state.value, signal=signal.value)
         what = TOLD.get(relay.state)

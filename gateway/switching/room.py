@@ -4,13 +4,13 @@
 wanted back on flash together with his payment.  ``tick`` does what time, persons and rows ask for;
 ``done`` takes the jobs back.
 
-The stop switch is asked with every judgement, and every half a second while a trip is on its way:
-once it is on, no frame of a trip is made any more (R25).
+The stop switch is asked with every judgement, every half a second, and when the frame of a trip is
+made: once it is on, no such frame is made any more (R25).
 
 Used by the core alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -37,17 +37,19 @@ from gateway.store.database import Database
 from gateway.store.rulings import Rulings
 from gateway.store.switching import KeptRelay, Switching
 from gateway.switching.approval_desk import ApprovalDesk, Site
-from gateway.switching.case_steps import CaseSteps
+from gateway.switching.case_steps import Answer, CaseSteps
 from gateway.switching.clearance import Clearance
 from gateway.switching.cutting import Cutting
 from gateway.switching.evidence import Evidence, Rooms
+from gateway.switching.figures_report import FiguresReport
 from gateway.switching.herald import Herald
 from gateway.switching.judging import Judging
+from gateway.switching.mass_gate import MassGate
 from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Relays
 from gateway.switching.stop_switch import StopSwitch
-from gateway.switching.supply_orders import Answer, SupplyOrders
+from gateway.switching.supply_orders import SupplyOrders
 from gateway.uplink import Reach
 from protocols.base import Quality, Value
 
@@ -114,6 +116,7 @@ class SwitchingRoom:
                 latch=self,
             ),
         )
+        self.use = desk.use
         switch = StopSwitch(config.store_directory, settings.stop_pin, desk.stop_orders)
         self.clearance = Clearance(desk, switch, zone, dry_run=settings.dry_run)
         rooms = Rooms(
@@ -134,7 +137,7 @@ class SwitchingRoom:
         herald = Herald(world.recorder)
         self.relays = Relays(meters, settings, self._store, prepaid.accounts, herald)
         evidence = Evidence(meters, settings, rooms)
-        steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald)
+        steps = CaseSteps(meters, settings, rooms, evidence, self.relays, herald, world.answer)
         self.cutting = Cutting(steps, world.draw)
         self.judging = Judging(steps)
         self.work = RelayWork(
@@ -145,14 +148,19 @@ class SwitchingRoom:
             world.submit,
             lambda: world.reach().up,
         )
-        self._orders = SupplyOrders(
-            steps, self.cutting, self.judging, self.work, desk, world.answer
-        )
+        self._orders = SupplyOrders(steps, self.cutting, self.judging, self.work, desk)
         self._evidence = evidence
         self.work.recheck = self._recheck
+        self.work.stopped = switch.at_hand
+        self._report = FiguresReport(
+            config.gateway.name, settings.times, database, world.recorder, prepaid.books.day_of
+        )
         self.relays.listeners.came_to = self._came_to
         self.relays.listeners.load = self._load
         prepaid.books.watcher = self.posted
+        prepaid.gate = MassGate(
+            settings.limits, self._store, config.keys, evidence.accounts, world.state
+        )
 
     # --- orders -----------------------------------------------------------------------------------
 
@@ -199,36 +207,40 @@ class SwitchingRoom:
 
     # --- time -------------------------------------------------------------------------------------
 
-    def tick(self, now: float, wall: float) -> float:
-        """Do what is due; returns the monotonic time of the next tick."""
-        if not self._begun and not self._begin(now, wall):
-            return now + TICK_S
-        self._look_at_switch()
-        self._look_at_clock(now, wall)
-        if now >= self._cases_at:
-            self._cases_at = now + CASES_S
-            self._look_at_cases()
-            self._orders.tick(now, wall)
-        for case in self.cutting.under_way():
-            if case.state is State.PREFLIGHT:
-                self._examine(case.account, case.meter, now)
-        return min(self.work.tick(now, wall), self._cases_at)
-
-    def _begin(self, now: float, wall: float) -> bool:
-        self._was = self._world.reach()
-        self._begun = self.work.act(now, partial(self.relays.start, wall))
-        return self._begun
-
-    def _look_at_switch(self) -> None:
+    def look_at_stop(self) -> bool:
+        """See whether the stop switch was turned; asked every half a second.  True if it was."""
         reason = self.clearance.turned()
         if reason is None:
-            return
+            return False
         log.warning("stop switch", on=bool(reason), reason=reason)
         if reason:
             self.work.withdraw_all(f"the stop switch is on: {reason}"[:200])
         at, clock = self._recorder.stamp()
         fact = StopTurned(at=at, clock=clock, on=bool(reason), reason=reason[:500])
         self._recorder.later(partial(self._recorder.fact, fact))
+        return True
+
+    def tick(self, now: float, wall: float) -> float:
+        """Do what is due; returns the monotonic time of the next tick."""
+        if not self._begun and not self._begin(now, wall):
+            return now + TICK_S
+        self._look_at_clock(now, wall)
+        if now >= self._cases_at:
+            self._cases_at = now + CASES_S
+            if self._trusted:
+                self._report.tick(wall)
+            self._look_at_cases()
+            self._orders.tick(now, wall)
+        if self._trusted:
+            for case in self.cutting.under_way():
+                if case.state is State.PREFLIGHT:
+                    self._examine(case.account, case.meter, now)
+        return min(self.work.tick(now, wall), self._cases_at)
+
+    def _begin(self, now: float, wall: float) -> bool:
+        self._was = self._world.reach()
+        self._begun = self.work.act(now, partial(self.relays.start, wall))
+        return self._begun
 
     def _look_at_clock(self, now: float, wall: float) -> None:
         """R23: a quiet time begins when the time is known, and after a long time offline."""
@@ -237,6 +249,8 @@ class SwitchingRoom:
             change = partial(mass_limits.started, self._store.mass(), wall)
             if not self.work.act(now, lambda: self._store.set_mass(change())):
                 return
+            # What was posted by the old clock asked for no step.
+            self._look_at(self._world.prepaid.accounts.all())
         self._trusted = trusted
         reach, was = self._world.reach(), self._was
         if reach.up and not was.up:
@@ -248,10 +262,13 @@ class SwitchingRoom:
         self._was = reach
 
     def _look_at_cases(self) -> None:
-        for case in self.cutting.under_way():
-            if case.account not in self._looking:
-                self._looking.add(case.account)
-                self._recorder.later(partial(self._look, case.account))
+        self._look_at(case.account for case in self.cutting.under_way())
+
+    def _look_at(self, accounts: Iterable[str]) -> None:
+        for account in accounts:
+            if account not in self._looking:
+                self._looking.add(account)
+                self._recorder.later(partial(self._look, account))
 
     def _look(self, account: str) -> None:
         self._looking.discard(account)

@@ -6,7 +6,7 @@ back in reverse, when the order ends or its time is over; the restores are sprea
 Used by the core alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -30,7 +30,6 @@ from gateway.switching.relay_look import Look
 from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 
-Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
 W_PER_KW = 1000
 PROTECTS = frozenset(
     ("account", "address", "meter", "protected", "protected_supply", "relay_fault")
@@ -80,13 +79,13 @@ class _Progress:
 class ShedWalk:
     """The load sheddings of one gateway."""
 
-    def __init__(self, steps: CaseSteps, judging: Judging, work: RelayWork, answer: Answer) -> None:
+    def __init__(self, steps: CaseSteps, judging: Judging, work: RelayWork) -> None:
         self._steps = steps
         self._store = steps.rooms.store
         self._relays = steps.relays
         self._judging = judging
         self._work = work
-        self._answer = answer
+        self._answer = steps.answer
 
     def problem(self, order: orders.ShedLoad) -> str:
         """Why an order cannot be walked; empty: it can."""

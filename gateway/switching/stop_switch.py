@@ -7,8 +7,9 @@ Three ways turn it on, and each is turned off the way it was turned on:
     an order   the command stop                   the command resume by the same key, or at the box
 
 The file and the order outlive a restart; the switch is where somebody left it.  What cannot be read
-counts as on.  ``stopped`` looks each time it is asked, so it holds for the very next frame;
-``turned`` is for whoever wants to tell the change, asked every ``LOOK_S``.
+counts as on.  ``stopped`` looks each time it is asked, so it holds for the very next judgement;
+``at_hand`` is what any thread may ask when it makes a frame; ``turned`` is for whoever wants to
+tell the change.
 
 Not supported: a push button (the line has to stay at its level), the GPIO character device (export
 the pin, or let a small service write its level into a file on tmpfs).
@@ -19,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOK_S = 0.5
 FILE = "stop"
 """In the store's directory."""
 
@@ -46,8 +46,11 @@ class StopSwitch:
 
     def stopped(self) -> str:
         """Why nobody is cut now: everything that stops; empty: the switch is off."""
-        found = (self._by_file(), self._by_pin(), self._ordered())
-        return "; ".join(reason for reason in found if reason)
+        return "; ".join(reason for reason in (self.at_hand(), self._ordered()) if reason)
+
+    def at_hand(self) -> str:
+        """The same without the orders, which only the core's thread can look up."""
+        return "; ".join(reason for reason in (self._by_file(), self._by_pin()) if reason)
 
     def turned(self) -> str | None:
         """What ``stopped`` says, if it has changed since this was last asked."""

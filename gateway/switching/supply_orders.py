@@ -5,6 +5,7 @@ done.  What switches a relay is kept as an order under way, in the transaction t
 command, and carried out from there; so a restart goes on with it, and nothing is done for a command
 that was never committed.
 
+    disconnect.request   answered by the account's case: sent, then proven or cancelled
     relay.trip       a look, the judgement, the trip; answered when it is proven
     relay.close      a restore, as after a payment; nobody is asked
     relay.protect    set at once; taken off only after a judgement (R20)
@@ -13,7 +14,7 @@ that was never committed.
 Used by the core alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -41,8 +42,6 @@ from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
 from protocols.relay import Action
 
-Answer = Callable[[str, str, float, str, Mapping[str, object] | None], None]
-"""Stores the next stage of an answer, in a transaction: id, stage, Unix time, reason, data."""
 TRIES_MAX = 3
 DONE = (State.CLOSED, State.ALLOWED)
 FAILED = (State.TRIP_FAILED, State.UNKNOWN, State.WELD_OR_BYPASS)
@@ -60,7 +59,6 @@ class SupplyOrders:
         judging: Judging,
         work: RelayWork,
         desk: ApprovalDesk,
-        answer: Answer,
     ) -> None:
         self._steps = steps
         self._store = steps.rooms.store
@@ -69,8 +67,8 @@ class SupplyOrders:
         self._judging = judging
         self._work = work
         self._desk = desk
-        self._answer = answer
-        self._walk = ShedWalk(steps, judging, work, answer)
+        self._answer = steps.answer
+        self._walk = ShedWalk(steps, judging, work)
 
     # --- taken in, in the transaction that remembers the command ----------------------------------
 
@@ -95,21 +93,23 @@ class SupplyOrders:
     def _said(self, given: Given, order: Any) -> Outcome:
         """What only says something: the cases look at it when they need it."""
         command = given.command
+        asks = isinstance(order, orders.DisconnectRequest)
+        if asks and (problem := self._cutting.problem(order.account, given.wall)):
+            return Outcome("refused", problem)
         outcome = self._desk.execute(command, given.by, given.wall, at_box=given.at_box)
         if outcome.stage == "refused":
             return outcome
         if isinstance(order, orders.DisconnectCancel):
             self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command.id)
-        if isinstance(order, orders.DisconnectRequest):
-            if not self._cutting.request(order.account, key_of(command), command.id, given.wall):
-                return Outcome("refused", f"account {order.account} has no relay to switch")
-            return Outcome("confirmed", "the rules go on from here; see its events", outcome.data)
+        if asks:
+            self._cutting.request(order.account, key_of(command), command.id, given.wall)
         return outcome
 
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
-        waits = any(kept.command == command for kept in self._store.relays_not_closed())
-        return waits or self._store.order(command) is not None
+        relays = (one.command for one in self._store.relays_not_closed())
+        cases = (one.command for one in self._store.cases_under_way())
+        return command in (*relays, *cases) or self._store.order(command) is not None
 
     def _keep(self, given: Given) -> Outcome:
         """Have the desk count the vote in it, and keep it as under way."""

@@ -54,13 +54,18 @@ def disconnect() -> None:
 @disconnect.command(name="list")
 @config_option
 def list_(path: Path) -> None:
-    """List the disconnections under way, the votes that stand, and what stops all of them."""
+    """List the disconnections under way, the votes that stand, and what stops all of them.
+
+    Then how well it went in the last 30 days: times, wrong cuts, late restores, refused cuts.
+    """
     now = SystemClock().now()
+    switching = load_config(path).switching
     with opened(path, None) as (file, zone):
         found = supply.cases(file)
         votes = ApprovalReader(file).standing(now)
         precautions = PrecautionReader(file)
         stops, dry = precautions.stops(), precautions.dry_run()
+        summary = supply.summary(file, now, switching.times.late_s) if switching else ""
     if found is None:
         click.echo("disconnections: not available, this gateway disconnects nobody")
     else:
@@ -76,6 +81,8 @@ def list_(path: Path) -> None:
         click.echo(f"\nstopped by {one.by} on {moment(one.at, zone)}: {one.reason}")
     if dry:
         click.echo("\ndry run: nothing is switched")
+    if summary:
+        click.echo("\n" + summary)
 
 
 def _votes(votes: list[Vote], zone: ZoneInfo) -> str:

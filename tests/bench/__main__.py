@@ -4,6 +4,9 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from logging import WARNING
+
+import structlog
 
 from tests.bench.exchanges import exchanges
 from tests.bench.figures import BenchError, Figure
@@ -42,6 +45,11 @@ def main() -> int:
     if unknown := set(args.names) - BENCHES.keys():
         parser.error(f"no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     names = args.names or list(BENCHES)
+    # Figures alone go to standard output.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     with ThreadPoolExecutor() as pool:
         beside = [pool.submit(run, name, quick=args.quick) for name in names if name in BESIDE]
         done = [run(name, quick=args.quick) for name in names if name not in BESIDE]

@@ -5,6 +5,7 @@
 First a line for each port; then, on standard input, orders:
 
     silence A01     the meter stops answering          wake A01    it answers again
+    trip A01        its relay opens, as if it had been told to
     log             all exchanges since the last ``log``, as one line of JSON
 
 An exchange is ``[line, at, heard, said, delay, character, request]``: when its request was written
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from protocols.relay import Action
 from simulators.area import PROFILES, AreaLine, build_area
 from simulators.line import Line
 from simulators.server import Server
@@ -68,6 +70,7 @@ def main() -> None:
     }
     area = build_area(raw, PROFILES, "bench")
     by_asset = {m.asset: m.meter for line in area.lines for m in line.meters}
+    relays = {m.asset: m.relay for line in area.lines for m in line.meters}
     log: list[Entry] = []
     server = Server(SystemClock())
 
@@ -76,6 +79,10 @@ def main() -> None:
         if verb == "log":
             print(json.dumps(log), flush=True)
             log.clear()
+        elif verb == "trip" and (relay := relays[name]):
+            relay.advance(time.time())
+            relay.command(Action.TRIP)
+            print("done", flush=True)
         else:
             by_asset[name].silent = verb == "silence"
             print("done", flush=True)

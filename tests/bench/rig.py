@@ -238,6 +238,12 @@ class Rig:
         for asset in assets:
             self._meters.order(f"silence {asset}")
 
+    def trip(self, assets: Sequence[str]) -> None:
+        """The relays of these meters open."""
+        assert self._meters
+        for asset in assets:
+            self._meters.order(f"trip {asset}")
+
     def exchanges(self) -> dict[str, list[Entry]]:
         """What happened on each line since the last call."""
         assert self._meters

@@ -1,14 +1,16 @@
 """Switching: how long a cut and a restore take, what is refused and why, and how many are wrong.
 
-Whole streets of 64 homes through sixty days of faults (tests/switch_torture.py).  Their lines are
-drawn, not spoken: a frame waits 0.05 to 3 s for its turn, now and then up to 40 s, and a poll takes
-0.3 to 3 s.  So these are the times of the procedure; those of the wire are in ``urgent``.
+First restores alone, on saturated lines that are spoken (tests/bench/restores.py).  Then whole
+streets of 64 homes through sixty days of faults (tests/switch_torture.py).  Their lines are drawn:
+a frame waits 0.05 to 3 s for its turn, now and then up to 40 s, and a poll takes 0.3 to 3 s.  So
+these are the times of the procedure among faults.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tests.bench.figures import Figure, quantile
+from tests.bench.restores import real, simulated
 from tests.switch_judge import Judge, WrongError
 from tests.switch_torture import torture
 
@@ -17,7 +19,9 @@ RESTORED_S = 15.0
 
 
 def switching(*, quick: bool) -> Iterator[Figure]:
-    """Sixty days, many times over."""
+    """Restores on lines, then sixty days, many times over."""
+    yield from real(quick=quick)
+    yield from simulated(quick=quick)
     seeds = QUICK_SEEDS if quick else SEEDS
     took: dict[str, list[float]] = {"cut": [], "restore": []}
     refused: Counter[str] = Counter()
@@ -33,17 +37,27 @@ def switching(*, quick: bool) -> Iterator[Figure]:
         refused.update(judge.refused)
         count.update(judge.count)
     events = dict(count)
-    yield _figure("wrong cuts and lost restores", len(wrong), "", 0, {"seeds": seeds, "why": wrong})
+    yield _figure(
+        "wrong cuts and lost restores among faults",
+        len(wrong),
+        "",
+        0,
+        {"seeds": seeds, "why": wrong},
+    )
     said = {"from": "balance at its limit, through notice, approval, calendar", "events": events}
     for share in (0.5, 0.99):
         hours = quantile(took["cut"], share) / 3600
-        yield _figure(f"balance to proven cut, p{share * 100:.0f}", hours, "h", None, said)
+        yield _figure(
+            f"balance to proven cut among faults, p{share * 100:.0f}", hours, "h", None, said
+        )
     said = {"from": "payment or protection, meters at fault included", "events": events}
     for share, aim in ((0.5, RESTORED_S), (0.99, None)):
         restored_s = quantile(took["restore"], share)
-        yield _figure(f"payment to proven supply, p{share * 100:.0f}", restored_s, "s", aim, said)
+        yield _figure(
+            f"payment to proven supply among faults, p{share * 100:.0f}", restored_s, "s", aim, said
+        )
     reasons = dict(refused.most_common())
-    yield _figure("refused cuts", sum(refused.values()), "reasons", None, reasons)
+    yield _figure("refused cuts among faults", sum(refused.values()), "reasons", None, reasons)
 
 
 def judged(seed: int) -> Judge | str:
