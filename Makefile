@@ -31,8 +31,10 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
+# On all cores, and one test more than there are cores: some only wait, for a real line or broker.
+# ARGS="-n0 --pdb tests/test_bill.py": one after the other, as pytest does it by itself.
 tests: .venv/ready tools
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 # Other people's programs that the tests are checked against: a broker, a Modbus master, a tracer for
 # power cuts, certificates.  In CI a missing one is a failure, on a desk a test skipped with a reason.

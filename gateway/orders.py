@@ -220,7 +220,7 @@ class Orders:
             self._submit(line, job)
 
     def _late(self, id_: str, digest: str, refusal: Refusal, wall: float) -> None:
-        """A command came when it had expired; perhaps it had come in time, too."""
+        """A command came when it was no use any more; perhaps it had come in time, too."""
         match self._commands.known(id_, digest):
             case Known.NEW:
                 self._refuse(refusal, wall)

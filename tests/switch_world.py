@@ -184,7 +184,6 @@ class SwitchWorld(World):
 
     def start(self) -> None:
         super().start()
-        self.core._due["show"] = float("inf")  # nobody looks at the live state
         for wire in self.wires.values():
             wire._transmit = partial(self._overhear, wire._transmit)  # type: ignore[method-assign]
 

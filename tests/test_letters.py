@@ -137,6 +137,17 @@ def test_without_prepayment_money_is_refused_by_name(site: Site) -> None:
     assert site.gateway.results("t-1") == [("refused", "prepayment is not configured here")]
 
 
+def test_without_prepayment_any_more_what_was_answered_stays_so(site: Site) -> None:
+    payload = sealed(order("t-1", TOP_UP), MONEY)
+    site.gateway.tell("commands", payload)
+    site.gateway.core._orders.cashier = None
+    site.gateway.tell("commands", payload, mid=2)
+    site.gateway.tell("commands", sealed(order("t-1", TOP_UP | {"amount": "1"}), MONEY), mid=3)
+    site.gateway.run(6)
+    stages = [stage for stage, _ in site.gateway.results("t-1")]
+    assert stages == ["confirmed", "confirmed", "refused"]
+
+
 def test_an_unsigned_or_forged_order_never_reaches_the_cashier(site: Site) -> None:
     for n, payload in enumerate(
         [

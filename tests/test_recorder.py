@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,9 +70,12 @@ class Rig:
         return [event["code"] for event in self.events()]
 
     def fill(self, megabytes: int, *, live: bool = False) -> None:
-        """Telemetry that takes this much."""
+        """Telemetry that takes this much, though it is kept compressed."""
+        draw = random.Random(megabytes)
         while self.outbox.size_bytes() < megabytes * 1_000_000:
-            self.take(50, points=20)
+            for n in range(50):
+                values = {f"p{point}": draw.randbytes(60).hex() for point in range(20)}
+                self.recorder.reading(reading(f"M{n}", values))
             assert self.flush(live=live)
 
     def full_disk(self, spare_pages: int = 0) -> None:

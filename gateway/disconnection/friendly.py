@@ -14,6 +14,7 @@ Source: GB SMETS2, non-disablement calendar; R13.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 DAY_MINUTES = 24 * 60
 SEARCH_DAYS = 31
@@ -158,6 +159,7 @@ def _windows(day: date, calendar: Calendar) -> Iterator[tuple[float, float, str]
         )
 
 
+@lru_cache(maxsize=1024)
 def _moment(day: date, minute: int, zone: tzinfo) -> float:
     """Minutes by the clock on the wall: where an hour is skipped, they are."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)

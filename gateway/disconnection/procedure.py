@@ -138,7 +138,8 @@ def verdict(decision: Decision) -> Signal:
 
 def follow(case: Case, standing: Standing, meter: str) -> Case:
     """The case with the account's present meter, rules and class, while nothing has begun."""
-    if case.state is not State.WATCH:
+    present = meter, standing.regime, standing.class_
+    if case.state is not State.WATCH or (case.meter, case.regime, case.class_) == present:
         return case
     return replace(case, meter=meter, regime=standing.regime, class_=standing.class_)
 

@@ -97,7 +97,7 @@ class Refusal:
     id: str | None = None
     """The command's id, where it could be read: its issuer gets a result."""
     digest: str = ""
-    """Given only with stage ``expired``: an id known with this digest has its answer already."""
+    """Given where it may have come in better times: an id known with it has its answer already."""
     stage: Literal["refused", "expired"] = "refused"
 
 
@@ -141,6 +141,8 @@ class Judge:
         try:
             valid, content = self._parse(payload)
         except ContractError as error:
+            if error.id and (reason := self._elsewhere(payload)):
+                return Refusal(reason=reason, id=error.id, digest=digest(payload))
             return Refusal(reason=str(error), id=error.id)
         command = valid.command
         today = datetime.fromtimestamp(now, UTC).date() if trusted else None
@@ -160,8 +162,7 @@ class Judge:
         try:
             command = model.model_validate_json(whole, strict=True)
         except ValidationError as error:
-            reason = self._elsewhere(whole) or _reason(error)
-            raise ContractError(reason, _id_in(whole)) from error
+            raise ContractError(_reason(error), _id_in(whole)) from error
         if command.gateway not in (None, self.gateway):
             raise ContractError("it names another gateway than its topic", command.id)
         content = without(whole, "signature")
@@ -170,9 +171,9 @@ class Judge:
         by = f"key {key}" if key else command.issuer
         return Valid(command, hashlib.sha256(content).hexdigest(), by), content
 
-    def _elsewhere(self, whole: bytes) -> str:
+    def _elsewhere(self, payload: bytes) -> str:
         """Which part is missing here that would know this command; empty: none is."""
-        match json.loads(whole):
+        match json.loads(canonical(payload)):
             case {"command": {"name": str(name)}} if name in MONEY and not self.money:
                 return "prepayment is not configured here"
             case {"command": {"name": str(name)}} if name in SWITCHING and not self.switching:

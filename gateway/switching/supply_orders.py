@@ -135,7 +135,7 @@ class SupplyOrders:
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
         relays = (one.command for one in self._store.relays_not_closed())
-        cases = (one.command for one in self._store.cases_under_way())
+        cases = (one.command for one in self._store.cases())
         return command in (*relays, *cases) or self._store.order(command) is not None
 
     def _keep(self, given: Given) -> Outcome:

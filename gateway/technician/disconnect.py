@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 from tabulate import tabulate
 
+from gateway.disconnection.case import State
 from gateway.disconnection.friendly import protected
 from gateway.disconnection.votes import Action, Step, Vote
 from gateway.disconnection.why import ended
@@ -90,7 +91,8 @@ def _looking(path: Path) -> Iterator[Window]:
 
 
 def _cases(window: Window) -> str:
-    found = [kept.case for kept in SwitchingReader(window.file).cases_under_way()]
+    cases = (kept.case for kept in SwitchingReader(window.file).cases())
+    found = [case for case in cases if case.state is not State.WATCH]
     if not found:
         return "no disconnection is under way"
     rows = [
