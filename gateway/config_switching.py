@@ -189,8 +189,6 @@ def check_switching(
         reader.say("switching.area_meter", f"found {area!r}: no meter with this asset; {hint}")
     if switching.transformer_a and not area:
         reader.say("switching.area_meter", "missing; write the meter that shows the load")
-    if area and not switching.transformer_a:
-        reader.say("switching.transformer_a", "missing; write the transformer's rated current in A")
     numbers = {meter.address: meter.asset for _, meter in meters if len(meter.address) == _DIGITS}
     for n, meter in meters:
         other = numbers.setdefault(meter.number, meter.asset) if meter.number else meter.asset

@@ -69,7 +69,6 @@ def test_longer_notices(tmp_path: Path) -> None:
         ('passwords = "no.toml"', "switching.passwords"),
         ('area_meter = "T1"\ntransformer_a = 400', "switching.area_meter: found 'T1'"),
         ("transformer_a = 400", "switching.area_meter: missing"),
-        ('area_meter = "A1"', "switching.transformer_a: missing"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, table: str, problem: str) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from gateway.disconnection.case import State
 from gateway.north.commands import PROMPT, ROLES, Judge, Valid
-from gateway.north.contract import Command, Events, Results, SwitchingOrder, unix_s
+from gateway.north.contract import Results, unix_s
+from gateway.north.parts import command_of, events
 from gateway.north.signatures import Role, Signer
+from gateway.north.words import SwitchingOrder
 from tests.keyring import known, ring
 
 PAGE = Path(__file__).parent.parent / "docs" / "disconnection.md"
@@ -36,10 +38,10 @@ def test_an_example_is_a_good_message(kind: str, text: str) -> None:
                 "not_after": "2026-01-05T02:10:00Z",
                 "command": tree,
             }
-            command = Command.model_validate_json(json.dumps(whole), strict=True)
+            command = command_of().model_validate_json(json.dumps(whole), strict=True)
             assert isinstance(command.command, SwitchingOrder)
         case "event":
-            Events.model_validate_json(json.dumps(ENVELOPE | {"event": tree}), strict=True)
+            events().model_validate_json(json.dumps(ENVELOPE | {"event": tree}), strict=True)
         case "result":
             Results.model_validate_json(text, strict=True)
 

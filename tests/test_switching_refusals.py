@@ -283,7 +283,7 @@ def test_r08_who_is_never_cut_is_not_even_requested(make: Make, change: Tree) ->
     id_ = world.order("disconnect.request", account="1001", reason="not paid")
     world.run(5)
     assert world.stages(id_) == ["refused"]
-    assert "is never disconnected for what it owes" in world.result(id_)["reason"]
+    assert "cannot be cut" in world.result(id_)["reason"]
     assert world.events("switching_refused")[-1]["name"] == "disconnect.request"
 
 

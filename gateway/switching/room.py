@@ -34,6 +34,7 @@ from gateway.money.prepaid import Prepaid
 from gateway.north import contract
 from gateway.north.contract_supply import StopTurned
 from gateway.north.contract_switching import DisconnectApprove, ShedEnd
+from gateway.north.signatures import Keys
 from gateway.orders import Outcome
 from gateway.prepayment.account import Account
 from gateway.recorder import Recorder
@@ -122,7 +123,7 @@ class SwitchingRoom:
                 latch=self,
             ),
         )
-        self.use = desk.use
+        self._desk = desk
         switch = StopSwitch(config.store_directory, settings.stop_pin, desk.stop_orders)
         self.clearance = Clearance(desk, switch, zone, dry_run=settings.dry_run)
         rooms = Rooms(
@@ -183,6 +184,12 @@ class SwitchingRoom:
         if isinstance(order, DisconnectApprove | ShedEnd):
             self._orders.wake(account or "")
         return self._orders.execute(command, by, wall, at_box=at_box)
+
+    def use(self, keys: Keys) -> None:
+        """From now on these keys count, for what was approved already, too."""
+        self._desk.use(keys)
+        self._wake()
+        self._orders.wake()
 
     def works_on(self, command: str) -> bool:
         """Whether the order with this id goes on after a restart."""
