@@ -359,7 +359,7 @@ def test_a_case_that_has_cut_nobody_is_cancelled_at_once(make: Make) -> None:
     id_ = world.order("disconnect.cancel", account="1001", reason="the wrong house")
     world.run(5)
     assert world.stages(id_) == ["confirmed"]
-    assert "ordered" in str(world.events("disconnection")[-4:])
+    assert "按命令撤销" in world.events("disconnection")[-1]["reason"]
 
 
 def test_a_trip_that_is_taken_back_on_the_way_is_answered(make: Make) -> None:

@@ -170,6 +170,14 @@ class JournalReader:
         )
         return None if recorded_ms is None else recorded_ms / 1000
 
+    def corrected(self, account: str) -> int:
+        """Number of the last transaction that reversed something of an account; 0: none did."""
+        [(number,)] = self._connection.rows(
+            "select max(number) from journal where account = ? and kind = ?",
+            *(account, Kind.REVERSAL),
+        )
+        return number or 0
+
     def part(self, ledger: Ledger, part: str) -> int:
         """What one part of a shared ledger has: of ``suspense`` what came for an account."""
         row = self._connection.row(

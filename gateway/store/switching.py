@@ -163,7 +163,10 @@ class SwitchingReader:
 
     def order(self, id_: str) -> Underway | None:
         """One of them."""
-        return next((one for one in self.orders() if one.id == id_), None)
+        row = self._connection.row(
+            "select command, progress from switching_order where id = ?", id_
+        )
+        return Underway(id_, row[0], json.loads(row[1])) if row else None
 
     def operations(self, meter: str, limit: int = 20) -> list[tuple[int, Operation]]:
         """The last commands to a relay, newest first, with their numbers."""

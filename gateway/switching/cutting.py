@@ -36,6 +36,7 @@ from gateway.store.switching import Step
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
 from gateway.switching.clearance import subject_of
 from gateway.switching.supply_point import meter_of, why_none
+from protocols.relay import Action
 
 STEPS_MAX = 10
 """A case takes no more steps at once; its table has no circle that time alone could walk."""
@@ -202,18 +203,20 @@ class Cutting:
     def _is_wrong(self, now: Moment, money: Money) -> bool:
         """R37: the past was corrected after the cut, and there was no reason for it.
 
-        What was given since says nothing about that.
+        What was given since says nothing about that.  The order of the journal tells what came
+        after the trip: a clock may have been set meanwhile.
         """
         case, journal = now.case, self._rooms.books.journal
         if case.state not in (*IN_FLIGHT, State.OPEN):
             return False
-        if (journal.corrected_at(case.account) or 0.0) < case.since:
+        made = (one for _, one in self._rooms.store.operations(case.meter))
+        trip = next((one for one in made if one.action == Action.TRIP), None)
+        if trip is None or journal.corrected(case.account) <= trip.journal:
             return False
+        since = takewhile(lambda one: one.number > trip.journal, journal.newest(case.account))
         given_e4 = sum(
             posting.amount
-            for one in takewhile(
-                lambda one: one.recorded >= case.since, journal.newest(case.account)
-            )
+            for one in since
             if one.draft.kind in GIVEN
             for posting in one.draft.postings
             if posting.ledger is Ledger.PREPAID
