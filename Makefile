@@ -13,9 +13,10 @@ demo: .venv/ready
 # Everything: format, lint, types, tests.
 test: format lint types tests
 
-# The long form of the kills and outages: some ten minutes.
+# The long form: kills, outages, three years of money, 2,000 streets of switching: some four hours.
+# ARGS="-k daemon": only the kills and outages of the daemon, some ten minutes.
 torture: .venv/ready tools
-	$(BIN)/python -m pytest -m torture $(ARGS)
+	$(BIN)/pytest -n $$(nproc) --dist worksteal -m torture $(ARGS)
 
 # How fast and how lean, measured against the wire: JSON lines, some ten minutes.  ARGS=--quick: five.
 # ARGS="wire urgent": only those.

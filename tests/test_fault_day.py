@@ -215,7 +215,9 @@ def assert_named(world: World, culprit: str, where: str, kind: str) -> None:
     assert errors[culprit] > margin * most, f"{culprit}: {kind}: {errors}"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.torture) for seed in range(1, 9))]
+)
 def test_a_day_of_every_fault_at_once(tmp_path: Path, seed: int) -> None:
     area = area_of_faults(seed)
     world = World(tmp_path, seed, period_s=PERIOD_S, area=area, hidden=HIDDEN, points=POINTS)
