@@ -227,6 +227,30 @@ def test_a_refused_preflight_waits_and_calls_again() -> None:
     assert walk.case.last_call_at is None
 
 
+def test_a_last_call_that_nobody_proves_is_not_repeated_for_ever() -> None:
+    walk = at_preflight()
+    walk.case = replace(walk.case, state=State.APPROVED, approved_until=NOW + 60 * DAY)
+    walk.done.clear()
+    calls = 0
+    for _ in range(10 * 24 * 12):
+        walk.wait(300)
+        calls += walk.doing.count(Do.LAST_CALL)
+        walk.done.clear()
+
+    assert 0 < calls < 10 * 4 * 4, (
+        "each try is at most three or four calls, and a day has few tries"
+    )
+    assert walk.case.state in (State.APPROVED, State.SCHEDULED)
+
+
+def test_after_a_refusal_it_is_tried_the_later_the_older_the_notice_is() -> None:
+    fresh, old = at_preflight(), at_preflight()
+    old.case = replace(old.case, notice_at=NOW - 20 * DAY)
+
+    assert 900 <= fresh.tell(Signal.REFUSED).case.not_before - fresh.now < 1200
+    assert old.tell(Signal.REFUSED).case.not_before - old.now == 6 * HOUR
+
+
 def test_a_dry_run_ends_where_it_began() -> None:
     walk = at_preflight().tell(verdict(preflight(but("box", dry_run=True))))
 

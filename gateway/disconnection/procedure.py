@@ -113,7 +113,7 @@ def next_at(case: Case, now: float, regimes: Regimes) -> float:
             ready = (case.notice_at or now) + rules.lead_s[case.class_]
             moments.append(max(ready, case.not_before))
         case State.SCHEDULED if case.last_call_at is None:
-            moments.append(case.asked_at + rules.last_call_renew_s)
+            moments.append(min(case.asked_at + rules.last_call_renew_s, case.trip_at))
         case State.SCHEDULED:
             moments.append(max(case.trip_at, (case.last_call_at or now) + rules.last_call_s))
     return min((at for at in moments if at > now), default=math.inf)
@@ -251,9 +251,17 @@ def _noted(
         case Signal.LAST_CALL:
             after = replace(case, last_call_at=case.last_call_at or now)
         case Signal.REFUSED:
-            next_try = max(now + rules.retry_s, moment or 0.0)
+            next_try = max(now + _pause_s(case, now, rules), moment or 0.0)
             after = replace(case, not_before=next_try, last_call_at=None)
     return after
+
+
+def _pause_s(case: Case, now: float, rules: Rules) -> float:
+    """After a refusal.  It grows with the time since the notice: each try is announced by a last
+    call, and nobody is to be called every hour for weeks.
+    """
+    waited_s = now - case.notice_at if case.notice_at is not None else 0.0
+    return max(rules.retry_s, min(waited_s / 8, rules.renew_s))
 
 
 def _blank(case: Case) -> Case:
@@ -288,6 +296,8 @@ def _scheduled(case: Case, now: float, rules: Rules) -> Signal | None:
     if lapsed or _set_back(case.since, now):
         return Signal.LAPSED
     if case.last_call_at is None:
+        if now >= case.trip_at:
+            return Signal.REFUSED  # nobody proved that he was told
         return Signal.RENEW if now >= case.asked_at + rules.last_call_renew_s else None
     ready = now >= max(case.trip_at, case.last_call_at + rules.last_call_s)
     return Signal.TIME if ready else None

@@ -45,7 +45,9 @@ class Rules:
     last_call_renew_s: int = 600
     """The same for the last call."""
     retry_s: int = 900
-    """After a refused preflight nothing is tried for this long."""
+    """After a refused preflight, or a last call that nobody proved, nothing is tried for this long;
+    for longer, up to ``renew_s``, the older the notice is.
+    """
     notice_age_max_s: int = 30 * DAY_S
     """An older notice is served anew."""
 
