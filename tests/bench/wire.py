@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
+from gateway.daemon import LISTEN_S
 from tests.bench.figures import BenchError, Figure, quantile
 from tests.bench.rig import Daemon, Entry, Meters, rig
 
@@ -29,8 +30,9 @@ def wire(*, quick: bool) -> Iterator[Figure]:
             bench.configure_meters(bench.start_meters(line), line)
             daemon = bench.start_daemon()
             cycle_s = count * 5 * (0.04 + 55 * 11 / line.baud)
-            # In the first cycle every register is read twice, to be believed.
-            _pause(daemon, 2 + 2.5 * cycle_s)
+            # In the first cycle every register is read twice, to be believed; and once a day each
+            # meter is listened to, whether another one answers beside it.
+            _pause(daemon, 2 + 2.5 * cycle_s + count * (LISTEN_S + 0.05))
             bench.exchanges()
             _pause(daemon, max(5.0, 1.3 * cycle_s))
             entries = bench.exchanges()[line.line]
