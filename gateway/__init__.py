@@ -2,7 +2,7 @@
 
 from gateway import standin
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 
 # Here, because it must come before any import of the libraries concerned.
 standin.begin()
