@@ -180,7 +180,9 @@ class Judge:
         agreed = standing.mode is Mode.PREPAY_AGREEMENT
         home.meter.pass_time(at)
         relay = home.meter.relay
-        dark = relay.state not in ("closed", "allowed") or not (relay.conducts or relay.protected)
+        # Where it is allowed the customer has only to press the button.
+        conducts = relay.conducts or relay.protected
+        dark = not conducts if relay.state == "closed" else relay.state != "allowed"
         by_rules = self.cut_by.get(home.number) == "arrears" and file.open_since is not None
         if by_rules and dark and (enough or harmed or agreed):
             if file.owed_from is None:
