@@ -16,18 +16,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gateway.acquisition.acts import Open, Transmit
+from gateway.acquisition.acts import Transmit
 from gateway.acquisition.line import Line
 from gateway.config import Config, load
 from gateway.core import Core
 from gateway.daemon import manners_of
-from gateway.events import Arrived, Delivered, Event, Job, LinkDown, LinkUp
+from gateway.events import Arrived, Delivered, Event, LinkDown, LinkUp
 from gateway.livestate import State
 from gateway.store.connection import Connection
 from gateway.store.database import Database, open_store
+from gateway.technician import demo_time
 from simulators.area import PROFILES, Area, build_area
 from simulators.ledger import Ledger, Taken
-from simulators.line import Pair
 
 START = 1_767_225_600.0  # 2026-01-01 00:00 UTC
 LATENCY_S = 0.04
@@ -180,47 +180,19 @@ class SimLink:
         world.later(LATENCY_S, partial(world.tell, self, Delivered(connection, mid)))
 
 
-class Wire:
-    """A line's shell: carries out what the Line says, with simulated meters on the pair."""
-
-    def __init__(self, world: "World", pair: Pair, line: Line) -> None:
-        self._world, self.pair, self.line = world, pair, line
-        self._turn = 0
-        self.alive = True
-
-    def submit(self, job: Job) -> None:
-        self.line.submit(job, self._world.clock.monotonic())
-        self._world.later(0.0, self.step)
-
-    def step(self, heard: bytes = b"") -> None:
-        if not self.alive:
-            return
-        clock = self._world.clock
-        while True:
-            act = self.line.advance(clock.monotonic(), clock.now(), heard)
-            heard = b""
-            if isinstance(act, Open):
-                self.line.port_up(clock.monotonic())
-            elif isinstance(act, Transmit):
-                self._transmit(act)
-            else:
-                self._turn += 1
-                self._world.at(act.until, partial(self._wake, self._turn))
-                return
-
-    def _wake(self, turn: int) -> None:
-        if turn == self._turn:
-            self.step()
+class Wire(demo_time.Wire):
+    """A line's shell on a clock that may be wrong; replies come in pieces."""
 
     def _transmit(self, act: Transmit) -> None:
-        settings, clock = act.settings, self._world.clock
+        settings, world = act.settings, self._stage
+        assert isinstance(world, World)
         spent_s = len(act.data) * settings.character_s
-        answers = self.pair.hear(act.data, clock.true() + spent_s, settings.baud, settings.parity)
-        for delay_s, data in answers:
-            for at in range(0, len(data), CHUNK_BYTES):
-                piece = data[at : at + CHUNK_BYTES]
-                ends_s = spent_s + delay_s + (at + len(piece)) * settings.character_s
-                self._world.later(ends_s, partial(self.step, piece))
+        at = world.clock.true() + spent_s
+        for delay_s, data in self.pair.hear(act.data, at, settings.baud, settings.parity):
+            for begin in range(0, len(data), CHUNK_BYTES):
+                piece = data[begin : begin + CHUNK_BYTES]
+                ends_s = spent_s + delay_s + (begin + len(piece)) * settings.character_s
+                world.later(ends_s, partial(self.step, piece))
 
 
 class World:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Protocol
 
 from gateway.acquisition.acts import Open, Transmit
 from gateway.acquisition.line import Line
@@ -50,31 +51,57 @@ class PlayedClock:
         self._monotonic = max(to, self._monotonic)
 
 
+class Ticking(Protocol):
+    """What says how late it is."""
+
+    def now(self) -> float:
+        """Unix time."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+
+
+class Stage(Protocol):
+    """Where time passes from one event to the next."""
+
+    @property
+    def clock(self) -> Ticking:
+        """The time there."""
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Do something at a monotonic time."""
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Do something in so many seconds."""
+
+
 class Wire:
     """A line's pair: carries out what the line says, with simulated meters on it."""
 
-    def __init__(self, played: "Played", pair: Pair, line: Line) -> None:
-        self._played, self._pair, self._line = played, pair, line
+    def __init__(self, stage: Stage, pair: Pair, line: Line) -> None:
+        self._stage, self.pair, self.line = stage, pair, line
         self._turn = 0
+        self.alive = True
+        """Becomes False with the power."""
 
     def submit(self, job: Job) -> None:
         """Take a job of the core's."""
-        self._line.submit(job, self._played.clock.monotonic())
-        self._played.later(0.0, self.step)
+        self.line.submit(job, self._stage.clock.monotonic())
+        self._stage.later(0.0, self.step)
 
     def step(self, heard: bytes = b"") -> None:
         """Go on, with what was heard."""
-        clock = self._played.clock
-        while True:
-            act = self._line.advance(clock.monotonic(), clock.now(), heard)
+        clock = self._stage.clock
+        while self.alive:
+            act = self.line.advance(clock.monotonic(), clock.now(), heard)
             heard = b""
             if isinstance(act, Open):
-                self._line.port_up(clock.monotonic())
+                self.line.port_up(clock.monotonic())
             elif isinstance(act, Transmit):
                 self._transmit(act)
             else:
                 self._turn += 1
-                self._played.at(act.until, partial(self._wake, self._turn))
+                self._stage.at(act.until, partial(self._wake, self._turn))
                 return
 
     def _wake(self, turn: int) -> None:
@@ -82,12 +109,12 @@ class Wire:
             self.step()
 
     def _transmit(self, act: Transmit) -> None:
-        settings, clock = act.settings, self._played.clock
+        settings, clock = act.settings, self._stage.clock
         spent_s = len(act.data) * settings.character_s
-        answers = self._pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
+        answers = self.pair.hear(act.data, clock.now() + spent_s, settings.baud, settings.parity)
         for delay_s, data in answers:
             ends_s = spent_s + delay_s + len(data) * settings.character_s
-            self._played.later(ends_s, partial(self.step, data))
+            self._stage.later(ends_s, partial(self.step, data))
 
 
 class PlayedLink:
