@@ -173,10 +173,13 @@ class Attempts:
 
     def copied(self) -> bytes | None:
         """The id of a good order, with other content, by somebody who may."""
-        if not self._good:
-            return None
-        id_ = json.loads(self._door.draw.choice(self._good))["id"]
-        return sealed(self.order(id=id_), self.signer())
+        connection = self._door.connection()
+        ids = [json.loads(payload)["id"] for payload in self._good]
+        # One that came too late was refused, and never taken: its id is free.
+        taken = [id_ for id_ in ids if connection.row("select 1 from command where id = ?", id_)]
+        return (
+            sealed(self.order(id=self._door.draw.choice(taken)), self.signer()) if taken else None
+        )
 
     def anothers(self) -> bytes:
         """A trip of one home's meter for another home's account."""

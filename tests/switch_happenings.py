@@ -151,15 +151,15 @@ def righted(world: Torture) -> None:
 
 def mistake(world: Torture) -> None:
     """A mistake that takes money from everybody: the gate lets few fall, whoever orders alone."""
-    fallen: set[str] = set()
+    fallen: list[float] = []
 
-    def adjusted(home: Home, before_e4: int, result: dict[str, Any]) -> None:
+    def adjusted(home: Home, result: dict[str, Any]) -> None:
         world.changed(home)
-        if result["stage"] == "confirmed" and home.balance_e4 < 0 <= before_e4:
-            fallen.add(home.number)
-            most = max(2, len(world.homes) * world.settings.limits.below_zero_percent // 100)
-            told = f"{len(fallen)} fell"
-            world.judge._must(len(fallen) <= most, "R26", home, world.now, told)
+        if result["stage"] == "confirmed" and -60 * YUAN <= home.balance_e4 < 0:
+            fallen.append(world.now)
+            most = max(3, len(world.homes) * world.settings.limits.below_zero_percent // 100)
+            of_a_day = sum(at > world.now - DAY for at in fallen)
+            world.judge._must(of_a_day <= most, "R26", home, world.now, f"{of_a_day} fell")
 
     if world.draw.random() < 0.5:
         for home in world.homes:
@@ -169,7 +169,7 @@ def mistake(world: Torture) -> None:
                 "amount": "-60.00",
                 "reason": "the tariff was wrong",
             }
-            world.order("cash", order, partial(adjusted, home, home.balance_e4))
+            world.order("cash", order, partial(adjusted, home))
 
 
 # --- accounts -------------------------------------------------------------------------------------

@@ -110,6 +110,8 @@ class RelayWork:
         self._plans: dict[tuple[str, What], list[Part]] = {}
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
         """By asset, the exchanges that it refuses for good."""
+        self._hurried: set[str] = set()
+        """Meters that answered a poll, or for whose supply something was posted."""
         self._stirred: set[str] = set()
         """Meters whose relay was seen elsewhere than we believe it."""
         self.recheck: Callable[[KeptRelay, float, float], None] = lambda _kept, _now, _wall: None
@@ -129,6 +131,12 @@ class RelayWork:
         closed = self._relays.get(meter).relay.state is State.CLOSED
         if (tripped and closed) or (not tripped and open_):
             self._stirred.add(meter)
+
+    def hurry(self, meter: str) -> None:
+        """A restore does not wait for the end of its pause: the meter answers again, or there is
+        another reason for it.
+        """
+        self._hurried.add(meter)
 
     def withdraw(self, meter: str, why: str) -> None:
         """A trip that may still wait for its turn on the line must not be sent."""
@@ -156,12 +164,16 @@ class RelayWork:
         stirred, self._stirred = self._stirred, set()
         for meter in stirred - self._busy.keys():
             self._look(meter, What.STATE, now)
+        hurried, self._hurried = self._hurried, set()
         soonest = math.inf
         for kept in self._store.relays_not_closed():
             meter = kept.relay.meter
             if meter not in self._relays.meters:
                 continue
             self._tell_late(kept, now, wall)
+            if meter in hurried and kept.relay.state is State.RESTORE_WANTED and kept.relay.pauses:
+                self._at.pop(meter, None)
+                kept = replace(kept, relay=replace(kept.relay, next_at=wall))  # noqa: PLW2901
             if meter not in self._busy and wall >= self._at.get(meter, 0.0):
                 self._drive(kept, now, wall)
             if meter not in self._busy:

@@ -210,11 +210,15 @@ class SwitchingRoom:
     def posted(self, account: Account) -> None:
         """The books or the account changed; in the same transaction."""
         self._wake(account.number)
+        if kept := self._store.case(account.number):
+            self.work.hurry(kept.case.meter)
         self.cutting.posted(account, self._world.wall())
 
     def polled(self, meter: str, values: Mapping[str, Value], wall: float) -> None:
         """Values were polled."""
         good = {name: one for name, one in values.items() if one.quality is Quality.GOOD}
+        if good:
+            self.work.hurry(self.relays.breakers.get(meter, meter))
         if "relay_state" in good:
             self.work.polled(meter, tripped=good["relay_state"].amount == "tripped")
         if meter == self._settings.area_meter:
