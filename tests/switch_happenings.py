@@ -18,7 +18,7 @@ from tests.switch_street import DAY, HOUR, ZONE, Home
 from tests.switch_torture import Torture
 
 NEAR = ("notice_served", "approved", "scheduled", "preflight")
-QUIET_DAYS = 2
+QUIET_DAYS = 4
 """Who is far from being cut is charged for some days at once: many postings show nothing new."""
 
 
