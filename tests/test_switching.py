@@ -478,6 +478,18 @@ def test_r34_a_restore_is_tried_until_it_succeeds(make: Make) -> None:
     assert closes(world)
 
 
+def test_r32_a_payment_ends_the_pause_of_a_restore(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    world.meter().meter.silent = True
+    world.top_up("60.00")
+    world.run(2 * HOUR)
+    world.until(lambda: world.relay_state() is At.RESTORE_WANTED, HOUR)
+    world.meter().meter.silent = False
+    world.top_up("1.00")
+    assert world.quickly(lambda: closes(world), 120) < 60
+
+
 def test_r36_restores_are_spread(make: Make) -> None:
     world = make(switching="cuts_per_day_percent = 100", count=6)
     meters = [f"M{n}" for n in range(6)]
