@@ -251,7 +251,10 @@ class Judge:
         written_at = file.written_at or 0.0
         fresh = noticed and written_at >= max(home.worsened_at or 0.0, file.cleared_at)
         within = home.balance_e4 > home.policy.limit_e4
-        self._must(within or fresh, "R20", home, at, "no fresh notice, and beyond the limit")
+        # Nothing is taken from who was cut already, and has paid a part since.
+        dark = file.open_since is not None and not home.meter.relay.conducts
+        right = within or fresh or dark
+        self._must(right, "R20", home, at, "no fresh notice, and beyond the limit")
 
     def trip(self, home: Home, at: float) -> None:
         file = self.files[home.number]
