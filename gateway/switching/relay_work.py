@@ -104,7 +104,7 @@ class RelayWork:
         self._busy: dict[str, _Work] = {}
         self._at: dict[str, float] = {}
         """By meter, Unix time before which nothing is due."""
-        self._open: dict[str, Look] = {}
+        self._open: dict[str, tuple[Look, float]] = {}
         """By meter, the first look at it when it was open: no energy may be counted from there."""
         self._late: dict[str, str] = {}
         self._plans: dict[tuple[str, What], list[Part]] = {}
@@ -292,10 +292,12 @@ class RelayWork:
         state = self._relays.get(meter).relay.state
         signal = seen(found) if found.status_at is not None else Signal.NO_REPLY
         if signal is Signal.SEEN_OPEN and state in (State.TRIP_WATCHING, State.OPEN):
-            since = self._open.setdefault(meter, found)
+            since, began = self._open.setdefault(meter, (found, now))
             verdict = conducts(since, found)
-            if since is found and not verdict:
-                self._at[meter] = wall + self._relays.times(meter).still_s
+            # By the monotonic clock: the other one may be set meanwhile.
+            left_s = self._relays.times(meter).still_s - (now - began)
+            if not verdict and (since is found or (state is State.TRIP_WATCHING and left_s > 1)):
+                self._at[meter] = wall + left_s
                 return
             signal = Signal.NO_REPLY
             if verdict is not None:
@@ -305,7 +307,7 @@ class RelayWork:
             return
         after = self._relays.get(meter).relay.state
         if after is State.TRIP_WATCHING is not state:
-            self._open[meter] = found
+            self._open[meter] = found, now
         elif after not in (State.TRIP_WATCHING, State.OPEN):
             self._open.pop(meter, None)
 
