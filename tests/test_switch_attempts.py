@@ -1,5 +1,6 @@
 """What strangers and insiders without the right send the whole gateway changes nothing in it."""
 
+import json
 import sqlite3
 from pathlib import Path
 from random import Random
@@ -106,6 +107,7 @@ class Yielding:
         self.rows = sqlite3.connect(":memory:")
         for name in (*STATES, *RECORDS):
             self.rows.execute(f"create table {name} (body text)")
+        self.rows.execute("create table command (id text)")
 
     def wall(self) -> float:
         return START
@@ -131,8 +133,11 @@ class Yielding:
     ],
 )
 def test_a_gateway_that_obeys_is_found_out(what: str, rule: str) -> None:
-    attempts = Attempts(Yielding())
-    attempts.heard(attempts.by_relays())
+    door = Yielding()
+    attempts = Attempts(door)
+    good = attempts.by_relays()
+    attempts.heard(good)
+    door.rows.execute("insert into command values (?)", (json.loads(good)["id"],))
     with pytest.raises(WrongError, match=f"{rule}.*changed operation"):
         attempts.one(what)
 
