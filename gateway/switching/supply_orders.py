@@ -41,11 +41,9 @@ from gateway.switching.relay_work import RelayWork
 from gateway.switching.relays import Wish
 from gateway.switching.shed_walk import ShedWalk
 from gateway.switching.supply_point import why_none
-from gateway.switching.trip_orders import TripOrders
+from gateway.switching.trip_orders import BUSY_S, PACE_S, TripOrders
 from protocols.relay import Action
 
-PACE_S, BUSY_S = 10.0, 1.0
-"""How often an order under way is looked at, and whether a meter is free."""
 UNDER_WAY_MAX = 100
 """More orders are not kept at once: each is looked at every few seconds."""
 DONE = (State.CLOSED, State.ALLOWED)
