@@ -6,7 +6,7 @@ are played; they stand in tests/switch_torture.py.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
@@ -83,6 +83,17 @@ class Outside(Protocol):
     def state(self) -> ClockState: ...
     def reach(self) -> Reach: ...
     def fails(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a home is to be charged."""
+
+    home: Home
+    after: date
+    """The last day charged before."""
+    amount_e4: int
+    estimated: bool
 
 
 class Box:
@@ -175,27 +186,33 @@ class Box:
                     posts += [_cash(account, -home.policy.emergency_e4, "back")]
                 self.prepaid.books.post([*posts, charge(account, OPENED - DAY, OPENED, 0, 0)])
 
-    def charge(self, home: Home, after: date, to: date, amount_e4: int, *, estimated: bool) -> None:
-        """Charge a home for its days from ``after`` up to the end of ``to``.
-
-        A reading that was read undoes what was estimated since the last one, and charges it again.
+    def charge(self, charges: list[Charge], to: date) -> None:
+        """Charge homes for their days up to the end of ``to``, as the night does: several in one
+        commit.
         """
-        journal, account = self.prepaid.journal, account_of(home)
         with self.recorder.commit(self.world.now, live=True):
-            posts = list[Draft]()
-            if home.provisional_e4 and not estimated:
-                for one in rerate.standing(journal.newest(home.number)):
-                    after = rerate.stand(one).position.day
-                    if Flag.ESTIMATED not in rerate.stand(one).flags:
-                        break
-                    posts.append(reversal(one, f"reversal:{one.number}", self.world.wall()))
-                amount_e4 += home.provisional_e4
-            generation = journal.head()[0]
-            parts = (account, after, to, amount_e4, generation)
-            self.prepaid.books.post([*posts, charge(*parts, estimated=estimated)])
-            current = self.prepaid.accounts.current(home.number)
-            assert current
-            self.prepaid.books.look(current)
+            for one in charges:
+                self._charge(one, to)
+
+    def _charge(self, one: Charge, to: date) -> None:
+        """A reading that was read undoes what was estimated since the last one, and charges it
+        again.
+        """
+        journal, home, account = self.prepaid.journal, one.home, account_of(one.home)
+        after, amount_e4, posts = one.after, one.amount_e4, list[Draft]()
+        if home.provisional_e4 and not one.estimated:
+            for past in rerate.standing(journal.newest(home.number)):
+                after = rerate.stand(past).position.day
+                if Flag.ESTIMATED not in rerate.stand(past).flags:
+                    break
+                posts.append(reversal(past, f"reversal:{past.number}", self.world.wall()))
+            amount_e4 += home.provisional_e4
+        generation = journal.head()[0]
+        parts = (account, after, to, amount_e4, generation)
+        self.prepaid.books.post([*posts, charge(*parts, estimated=one.estimated)])
+        current = self.prepaid.accounts.current(home.number)
+        assert current
+        self.prepaid.books.look(current)
 
     def correct(self, home: Home, by_e4: int) -> None:
         """The last charge was wrong: it is undone and posted anew, by so much higher."""

@@ -13,6 +13,7 @@ from protocols.base import Value
 from protocols.relay import Action
 from tests.accounts import YUAN
 from tests.switch_attempts import strained
+from tests.switch_box import Charge
 from tests.switch_persons import WINDOWS
 from tests.switch_street import DAY, HOUR, ZONE, Home
 from tests.switch_torture import Torture
@@ -20,6 +21,9 @@ from tests.switch_torture import Torture
 NEAR = ("notice_served", "approved", "scheduled", "preflight")
 QUIET_DAYS = 4
 """Who is far from being cut is charged for some days at once: many postings show nothing new."""
+
+TOGETHER = 8
+"""So many homes are charged in one commit."""
 
 
 def prepare(world: Torture) -> None:
@@ -64,6 +68,7 @@ def post(world: Torture) -> None:
         world.after(600, partial(post, world))
         return
     yesterday = datetime.fromtimestamp(world.now, ZONE).date() - timedelta(days=1)
+    charges = list[Charge]()
     for home in world.homes:
         home.meter.pass_time(world.now)
         energy = int(home.meter.energy_mj)
@@ -77,30 +82,37 @@ def post(world: Torture) -> None:
         days = (yesterday - world.charged[home.number]).days
         due = days > 0 if near else low and days > QUIET_DAYS + int(home.number[1:]) % 3
         if due:
-            charge(world, home, yesterday, estimated=estimated)
+            used_e4, after = world.used_e4[home.number], world.charged[home.number]
+            charges.append(Charge(home, after, used_e4, estimated))
+    for first in range(0, len(charges), TOGETHER):
+        charge(world, charges[first : first + TOGETHER], yesterday)
 
 
-def charge(world: Torture, home: Home, to: date, *, estimated: bool) -> None:
-    """Charge a home for what it used."""
-    used_e4 = world.used_e4[home.number]
-    if world.charged[home.number] >= to:
-        return
-    provisional_e4, before_e4 = home.provisional_e4, home.balance_e4
-    after = world.charged[home.number]
-    done = world.transact(partial(world.box.charge, home, after, to, used_e4, estimated=estimated))
-    world.sync(home)
-    if not done and home.balance_e4 == before_e4:
+def charge(world: Torture, charges: list[Charge], to: date) -> None:
+    """Charge homes for what they used, in one commit."""
+    before = [one.home.balance_e4 for one in charges]
+    done = world.transact(partial(world.box.charge, charges, to))
+    for one in charges:
+        world.sync(one.home)
+    if not done and before == [one.home.balance_e4 for one in charges]:
         return  # the power failed before
+    for one in charges:
+        charged(world, one, to)
+
+
+def charged(world: Torture, one: Charge, to: date) -> None:
+    """A home was charged."""
+    home = one.home
     world.used_e4[home.number] = 0
     world.charged[home.number] = to
-    if estimated:
-        home.provisional_e4 = provisional_e4 + used_e4
+    if one.estimated:
+        home.provisional_e4 += one.amount_e4
     else:
-        home.provisional_e4 = 0
         midnight = datetime(to.year, to.month, to.day, tzinfo=ZONE) + timedelta(days=1)
         home.reading_at = midnight.timestamp()
-        if provisional_e4:
+        if home.provisional_e4:
             home.worsened_at = world.wall()
+        home.provisional_e4 = 0
     world.changed(home)
 
 

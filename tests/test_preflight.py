@@ -260,4 +260,5 @@ def test_each_person_agrees_as_long_as_his_longest_approval_that_counts() -> Non
         replace(APPROVAL, id="c11", by="li", expires=NOW),
     )
     facts = but("due", approved=approved, requested_by="wang")
-    assert agreed_until(facts) == {"chen": NOW + 2 * HOUR}
+    until = agreed_until(facts.account, facts.money, facts.due, facts.purpose, facts.at)
+    assert until == {"chen": NOW + 2 * HOUR}

@@ -279,6 +279,17 @@ def test_the_first_restore_of_a_day_need_not_keep_its_distance() -> None:
     assert walk.wait(540).state is State.RESTORE_READING
 
 
+def test_r31_a_trip_that_was_never_carried_out_costs_no_restore() -> None:
+    walk = Walk().tell(Signal.WANT_OPEN, Signal.NO_REPLY, Signal.SEEN_CLOSED)
+    assert walk.state is State.TRIP_WANTED
+    walk.tell(Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED)
+    assert walk.state is State.CLOSED
+    walk.wait(HOUR).tell(Signal.WANT_OPEN, Signal.ACCEPTED)
+    walk.done.clear()
+    walk.tell(Signal.WANT_CLOSED)
+    assert walk.doing == [Do.SEND_CLOSE]
+
+
 def test_a_restore_waits_for_its_turn_even_through_a_clock_set_back() -> None:
     walk = tripped().tell(Signal.WANT_CLOSED, not_before=NOW + 2 * HOUR)
     assert walk.wait(60).state is State.RESTORE_WANTED

@@ -20,7 +20,7 @@ Contract: R21 to R24, R36; R26 stands in mass_changes.py.
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 
 from pydantic import TypeAdapter, ValidationError
@@ -249,7 +249,13 @@ class LimitsTextError(ValueError):
 
 def to_json(state: State) -> str:
     """The state as text, to be stored."""
-    return json.dumps(asdict(state), ensure_ascii=False, sort_keys=True, allow_nan=False)
+    tree = _fields(state) | {"proposed": [_fields(one) for one in state.proposed]}
+    return json.dumps(tree, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def _fields(one: State | Proposed) -> dict[str, object]:
+    """Its fields by name; asdict would copy every number of them, too."""
+    return {each.name: getattr(one, each.name) for each in fields(one)}
 
 
 @lru_cache(maxsize=1024)

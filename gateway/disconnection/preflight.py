@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gateway.disconnection.facts import DAY_S, Approval, Facts, Purpose
+from gateway.disconnection.facts import DAY_S, Approval, Due, Facts, Money, Purpose, Standing
 from gateway.disconnection.relay_table import State
 from gateway.prepayment.account import Class, Mode, Regime
 from gateway.prepayment.money import yuan
@@ -242,7 +242,7 @@ def _fresh_notice(facts: Facts) -> Iterator[str]:
 
 
 def _approvals(facts: Facts) -> Iterator[str]:
-    valid = agreed_until(facts)
+    valid = agreed_until(facts.account, facts.money, facts.due, facts.purpose, facts.at)
     if len(valid) < facts.due.approvals:
         found = f"{len(valid)} valid approvals by others than who asked"
         owed_e4 = -facts.money.balance_e4
@@ -254,27 +254,29 @@ def _approvals(facts: Facts) -> Iterator[str]:
         yield "; ".join((f"{found}, needed {facts.due.approvals}", *small))
 
 
-def agreed_until(facts: Facts) -> dict[str, float]:
+def agreed_until(
+    account: Standing | None, money: Money, due: Due, purpose: Purpose, now: float
+) -> dict[str, float]:
     """Until when each person's approval counts, by key; never that of who asked for the cut."""
     until: dict[str, float] = {}
-    for one in facts.due.approved:
-        if one.by != facts.due.requested_by and _counts(one, facts):
+    for one in due.approved:
+        by_other = one.by != due.requested_by
+        if by_other and account and _counts(one, account, money, due, purpose, now):
             until[one.by] = max(one.expires, until.get(one.by, 0.0))
     return until
 
 
-def _counts(approval: Approval, facts: Facts) -> bool:
-    account = facts.account
-    if account is None:
-        return False
+def _counts(
+    approval: Approval, account: Standing, money: Money, due: Due, purpose: Purpose, now: float
+) -> bool:
     if approval.account is None:
-        delegated = facts.due.delegation and facts.purpose is Purpose.ARREARS
+        delegated = due.delegation and purpose is Purpose.ARREARS
         contract = account.regime is Regime.CONTRACT_PREPAY and account.class_ is Class.ORDINARY
         named = delegated and contract
     else:
         named = approval.account == account.number
-    in_time = approval.not_before <= facts.at < approval.expires
-    return named and in_time and -facts.money.balance_e4 <= approval.debt_max_e4
+    in_time = approval.not_before <= now < approval.expires
+    return named and in_time and -money.balance_e4 <= approval.debt_max_e4
 
 
 def _unprotect(facts: Facts) -> Iterator[str]:

@@ -257,7 +257,9 @@ def _entered(relay: Relay, state: State, now: float, times: Times) -> Relay:
     if state in (State.TRIP_SENT, State.RESTORE_SENT):
         recent = tuple(at for at in relay.operations if at > now - DAY_S)
         if relay.tries == 0:
-            near = state is State.RESTORE_SENT and now < _free_at(relay, times)
+            # Where the trip was never carried out, nothing moves: that is not yet the one restore.
+            moves = state is State.RESTORE_SENT and relay.state is not State.TRIP_WANTED
+            near = moves and now < _free_at(relay, times)
             after = replace(after, excepted_at=now if near else relay.excepted_at)
             recent = (*recent, now)
         after = replace(after, tries=relay.tries + 1, sent_at=now, operations=recent)

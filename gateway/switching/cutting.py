@@ -34,7 +34,6 @@ from gateway.store.figures import WRONG
 from gateway.store.precautions import What
 from gateway.store.switching import Step
 from gateway.switching.case_steps import IN_FLIGHT, CaseSteps, Moment
-from gateway.switching.clearance import subject_of
 from gateway.switching.supply_point import meter_of, why_none
 from protocols.relay import Action
 
@@ -174,8 +173,7 @@ class Cutting:
         if not self._trusted():
             return
         alert_e4 = now.policy.alert_1_e4
-        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.WARNED)))
-        if now.case.state is State.WATCH and self._why_cancel(warned, money):
+        if now.case.state is State.WATCH and self._why_cancel(_in(now, State.WARNED), money):
             return  # it would be cancelled at once
         if beyond:
             if now.case.owed_since is None:
@@ -227,8 +225,7 @@ class Cutting:
         money = self._steps.evidence.money(now.account, now.policy, now.kept)
         if self._settings.regimes.find(now.case.regime, now.case.class_) is None:
             return "no rules allow it"
-        warned = replace(now, kept=replace(now.kept, case=replace(now.case, state=State.DUE)))
-        reason = self._why_cancel(warned, money)
+        reason = self._why_cancel(_in(now, State.DUE), money)
         return reason.value if reason else "nothing is due"
 
     def _drop_request(self, now: Moment) -> None:
@@ -279,16 +276,19 @@ class Cutting:
 
     def _approved(self, now: Moment) -> bool:
         """Go on if enough persons agree by now."""
-        subject = subject_of(now.account, Purpose.ARREARS, "", now.case.requested_by)
         if now.case.state is not State.NOTICE_SERVED:
             return False
-        if not self._rooms.clearance.approvals(subject, now.wall):
+        evidence = self._steps.evidence
+        due = evidence.due(now.account, now.case, now.wall)
+        if not due.approved:
             return False
-        facts = self._steps.facts(now)
-        if any(one.code == "approval" for one in preflight(facts).failed):
+        money = evidence.money(now.account, now.policy, now.kept)
+        until = agreed_until(Standing.of(now.account), money, due, Purpose.ARREARS, now.wall)
+        needed = max(1, due.approvals)
+        if len(until) < needed:
             return False
-        ends = sorted(agreed_until(facts).values(), reverse=True)
-        self._steps.step(now, Signal.APPROVED, until=ends[max(1, facts.due.approvals) - 1])
+        ends = sorted(until.values(), reverse=True)
+        self._steps.step(now, Signal.APPROVED, until=ends[needed - 1])
         return True
 
     def _schedule(self, now: Moment) -> float:
@@ -324,3 +324,8 @@ class Cutting:
             lambda mass, limits, of, wall: mass_limits.asked(mass, limits, of, at, wall), now.wall
         )
         return 0.0
+
+
+def _in(now: Moment, state: State) -> Moment:
+    """The same moment, if the case were in that state."""
+    return replace(now, kept=replace(now.kept, case=replace(now.case, state=state)))

@@ -91,6 +91,19 @@ class Evidence:
         rooms = self._rooms
         return grounds.money(rooms.books.journal, account, policy, kept, rooms.waiting())
 
+    def due(self, account: Account, case: Case, wall: float, order: Order = OWN) -> Due:
+        """The legal steps that were taken, and who agreed."""
+        clearance = self._rooms.clearance
+        requested_by = order.requested_by or case.requested_by
+        subject = subject_of(account, order.purpose, order.request, requested_by)
+        return due_of(
+            replace(case, requested_by=requested_by),
+            self._settings.regimes,
+            approved=clearance.approvals(subject, wall),
+            unprotected_at=clearance.unprotected_at(account.number),
+            valid_until=order.valid_until,
+        )
+
     def facts(
         self,
         account: Account,
@@ -108,7 +121,7 @@ class Evidence:
             purpose=order.purpose,
             account=Standing.of(account),
             money=self._known(account, self.money(account, policy, kept), wall, today),
-            due=self._due(account, kept.case, wall, order),
+            due=self.due(account, kept.case, wall, order),
             meter=self._at_meter(relay, found, wall),
             box=self._box(wall, relay),
             margins=self._settings.margins,
@@ -135,18 +148,6 @@ class Evidence:
         if known is None or known[0] != hash_:
             known = self._charges[number] = hash_, grounds.charged(journal, number)
         return known[1]
-
-    def _due(self, account: Account, case: Case, wall: float, order: Order) -> Due:
-        clearance = self._rooms.clearance
-        requested_by = order.requested_by or case.requested_by
-        subject = subject_of(account, order.purpose, order.request, requested_by)
-        return due_of(
-            replace(case, requested_by=requested_by),
-            self._settings.regimes,
-            approved=clearance.approvals(subject, wall),
-            unprotected_at=clearance.unprotected_at(account.number),
-            valid_until=order.valid_until,
-        )
 
     def _at_meter(self, relay: Relay, found: Look | None, wall: float) -> AtMeter | None:
         meter = self._meters.get(relay.meter)
