@@ -280,6 +280,18 @@ def test_a_notice_without_proof_is_served_again_and_an_old_one_anew() -> None:
     assert walk.case.notice_at is None
 
 
+def test_a_notice_that_cannot_be_delivered_is_served_ever_less_often() -> None:
+    walk = Walk(CONTRACT).tell(Signal.BEYOND)
+    walk.wait(0)
+    waits = []
+    for _ in range(8):
+        at = next_at(walk.case, walk.now, REGIMES)
+        waits.append((at - walk.now) / HOUR)
+        assert tick(walk.case, at - 1, REGIMES) is None
+        assert walk.wait(at - walk.now) is Signal.RENEW
+    assert waits == [6, 6, 12, 24, 48, 96, 168, 168]
+
+
 def test_the_random_delay_and_the_slot_move_the_trip() -> None:
     approved = replace(CONTRACT, state=State.APPROVED, notice_at=NOW - DAY)
     later, _ = step(approved, Signal.LEAD_OVER, NOW, REGIMES, draw=0.5)

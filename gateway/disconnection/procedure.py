@@ -87,7 +87,7 @@ def tick(case: Case, now: float, regimes: Regimes) -> Signal | None:
     if case.state is State.WARNED:
         return Signal.DUE if _overdue(case, now, rules) else None
     if case.state is State.DUE:
-        over = now >= case.asked_at + rules.renew_s
+        over = now >= _renewed_at(case, rules)
         return Signal.RENEW if over or _set_back(case.asked_at, now) else None
     if case.state in (State.NOTICE_SERVED, State.APPROVED):
         return _waiting(case, now, rules)
@@ -108,7 +108,7 @@ def next_at(case: Case, now: float, regimes: Regimes) -> float:
         case State.WARNED if case.owed_since is not None:
             moments.append(case.owed_since + rules.overdue_s)
         case State.DUE:
-            moments.append(case.asked_at + rules.renew_s)
+            moments.append(_renewed_at(case, rules))
         case State.APPROVED:
             ready = (case.notice_at or now) + rules.lead_s[case.class_]
             moments.append(max(ready, case.not_before))
@@ -262,6 +262,15 @@ def _pause_s(case: Case, now: float, rules: Rules) -> float:
     """
     waited_s = now - case.notice_at if case.notice_at is not None else 0.0
     return max(rules.retry_s, min(waited_s / 8, rules.renew_s))
+
+
+def _renewed_at(case: Case, rules: Rules) -> float:
+    """When a notice that nobody proved is served again: first soon, then ever less often.
+
+    A customer who cannot be reached is not to be called four times a day for months.
+    """
+    tried_s = case.asked_at - case.since
+    return case.asked_at + max(rules.renew_s, min(tried_s, rules.renew_max_s))
 
 
 def _blank(case: Case) -> Case:

@@ -41,7 +41,9 @@ class Rules:
     valid_s: int = HOUR_S
     """A cut that could not be sent this long after its time is scheduled anew."""
     renew_s: int = 6 * HOUR_S
-    """A notice whose delivery is not proven is served again after this."""
+    """A notice whose delivery is not proven is served again after this, then ever less often."""
+    renew_max_s: int = 7 * DAY_S
+    """But at least this often."""
     last_call_renew_s: int = 600
     """The same for the last call."""
     retry_s: int = 900
