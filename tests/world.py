@@ -6,10 +6,9 @@ was not committed is gone, and a new core starts from the files.
 """
 
 import hashlib
-import heapq
 import random
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -195,8 +194,10 @@ class Wire(demo_time.Wire):
                 world.later(ends_s, partial(self.step, piece))
 
 
-class World:
+class World(demo_time.Stage):
     """A gateway, its area, its head-end.  ``run`` lets the time pass."""
+
+    clock: SimClock
 
     def __init__(
         self,
@@ -215,7 +216,7 @@ class World:
     ) -> None:
         """``area`` stands instead of an ordinary one of so many ``meters`` and ``lines``."""
         self.random = random.Random(seed)
-        self.clock = SimClock()
+        super().__init__(SimClock())
         self.area = area or area_of(meters, lines, seed)
         self.config = config_of(
             self.area,
@@ -229,55 +230,20 @@ class World:
         )
         self.broker = Broker()
         self._shown: list[State] = []
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = 0
-        self._inbox: list[Event] = []
-        self._turn = 0
         self.start()
 
     # --- time -----------------------------------------------------------------------------------
 
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        if when < float("inf"):
-            self._order += 1
-            heapq.heappush(self._heap, (when, self._order, what))
-
-    def later(self, seconds: float, what: Callable[[], None]) -> None:
-        self.at(self.clock.monotonic() + seconds, what)
-
-    def run(self, seconds: float) -> None:
-        until = self.clock.monotonic() + seconds
-        while self._heap and self._heap[0][0] <= until:
-            when, _, what = heapq.heappop(self._heap)
-            self.clock.advance(max(when, self.clock.monotonic()))
-            what()
-            self._settle()
-        self.clock.advance(until)
-
-    def _settle(self) -> None:
-        """Let the core act on everything that has happened, then on the time."""
-        if not self.on:
-            self._inbox.clear()
-            return
-        happened = bool(self._inbox)
-        while self._inbox:
-            self.core.handle(self._inbox.pop(0))
-        if happened or self.clock.monotonic() >= self._next_tick:
-            self._tick()
-
-    def _tick(self) -> None:
-        self._next_tick = self.core.tick()
-        self._turn += 1
-        self.at(self._next_tick, partial(self._wake, self._turn))
-
-    def _wake(self, turn: int) -> None:
-        if turn == self._turn:
-            self._next_tick = self.clock.monotonic()
+    def settle(self) -> None:
+        if self.on:
+            super().settle()
+        else:
+            self.inbox.clear()
 
     def tell(self, link: SimLink, event: Event) -> None:
         """An event of the connection; nothing comes of one that was closed."""
         if link is self.link and getattr(event, "connection", 0) == link.connection:
-            self._inbox.append(event)
+            self.inbox.append(event)
 
     # --- power ----------------------------------------------------------------------------------
 
@@ -297,7 +263,7 @@ class World:
                 Line(
                     line.name,
                     manners_of(self.config, line.name, tcp=False),
-                    self._inbox.append,
+                    self.inbox.append,
                     random.Random(self.random.random()),
                 ),
             )
@@ -316,7 +282,7 @@ class World:
         self.core._due["show"] = float("inf")
         for wire in self.wires.values():
             self.later(0.0, wire.step)
-        self._tick()
+        self.tick()
 
     def power_cut(self) -> None:
         """The mains go: the disk keeps what was committed, nothing else is left."""
@@ -351,7 +317,7 @@ class World:
         self.broker.up = False
         connection, self.link.connection = self.link.connection, 0
         if connection:
-            self.later(LATENCY_S, lambda: self._inbox.append(LinkDown(connection, "broker died")))
+            self.later(LATENCY_S, lambda: self.inbox.append(LinkDown(connection, "broker died")))
 
     def broker_up(self) -> None:
         self.broker.up = True

@@ -47,8 +47,8 @@ class PlayedClock:
         return True
 
     def advance(self, to: float) -> None:
-        """Let it be ``to``, monotonic; it never goes back."""
-        self._monotonic = max(to, self._monotonic)
+        """Let it be ``to``, monotonic."""
+        self._monotonic = to
 
 
 class Ticking(Protocol):
@@ -60,19 +60,62 @@ class Ticking(Protocol):
     def monotonic(self) -> float:
         """Seconds since some moment."""
 
+    def synchronised(self) -> bool:
+        """Whether somebody who knows the time has set it."""
 
-class Stage(Protocol):
-    """Where time passes from one event to the next."""
+    def advance(self, to: float) -> None:
+        """Let it be ``to``, monotonic."""
 
-    @property
-    def clock(self) -> Ticking:
-        """The time there."""
+
+class Stage:
+    """Where time passes from one event to the next, and a core acts on what happens."""
+
+    core: Core
+
+    def __init__(self, clock: Ticking) -> None:
+        self.clock: Ticking = clock
+        self.inbox: list[Event] = []
+        """What has happened, and the core does not know yet."""
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = self._turn = 0
 
     def at(self, when: float, what: Callable[[], None]) -> None:
-        """Do something at a monotonic time."""
+        """Have something done at a monotonic time."""
+        if when < float("inf"):
+            self._order += 1
+            heapq.heappush(self._heap, (when, self._order, what))
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:
-        """Do something in so many seconds."""
+        """Have something done after so many seconds."""
+        self.at(self.clock.monotonic() + seconds, what)
+
+    def run(self, seconds: float) -> None:
+        """Let so much time pass."""
+        until = self.clock.monotonic() + seconds
+        while self._heap and self._heap[0][0] <= until:
+            when, _, what = heapq.heappop(self._heap)
+            self.clock.advance(max(when, self.clock.monotonic()))
+            what()
+            self.settle()
+        self.clock.advance(until)
+
+    def settle(self) -> None:
+        """Let the core act on what has happened, then on the time."""
+        happened = bool(self.inbox)
+        while self.inbox:
+            self.core.handle(self.inbox.pop(0))
+        if happened or self.clock.monotonic() >= self._next_tick:
+            self.tick()
+
+    def tick(self) -> None:
+        """Let the core act on the time; it says when the next tick is due."""
+        self._next_tick = self.core.tick()
+        self._turn += 1
+        self.at(self._next_tick, partial(self._wake, self._turn))
+
+    def _wake(self, turn: int) -> None:
+        if turn == self._turn:
+            self._next_tick = self.clock.monotonic()
 
 
 class Wire:
@@ -146,7 +189,7 @@ class PlayedLink:
         """It counts as told."""
 
 
-class Played:
+class Played(Stage):
     """A gateway whose time passes as fast as it can be computed, from the Unix time ``began``.
 
     ``hear`` is given every message it publishes: topic and payload.
@@ -155,11 +198,7 @@ class Played:
     def __init__(
         self, config: Config, area: Area, began: float, hear: Callable[[str, bytes], None]
     ) -> None:
-        self.clock = PlayedClock(began)
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = 0
-        self._turn = 0
-        self._inbox: list[Event] = []
+        super().__init__(PlayedClock(began))
         self._link = PlayedLink(self, hear)
         random = Random(began)
         config.store_directory.mkdir(parents=True, exist_ok=True)
@@ -176,13 +215,13 @@ class Played:
                 Line(
                     line.name,
                     manners_of(config, line.name, tcp=False),
-                    self._inbox.append,
+                    self.inbox.append,
                     Random(random.random()),
                 ),
             )
             for line in area.lines
         }
-        self._core = Core(
+        self.core = Core(
             config,
             self._database,
             lines={name: wire.submit for name, wire in wires.items()},
@@ -193,58 +232,21 @@ class Played:
         )
         for wire in wires.values():
             self.later(0.0, wire.step)
-        self._tick()
-
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        """Have something done at a monotonic time."""
-        if when < float("inf"):
-            self._order += 1
-            heapq.heappush(self._heap, (when, self._order, what))
-
-    def later(self, seconds: float, what: Callable[[], None]) -> None:
-        """Have something done after so many seconds."""
-        self.at(self.clock.monotonic() + seconds, what)
+        self.tick()
 
     def tell(self, event: Event) -> None:
         """Let the core know of something, a moment later."""
-        self.later(LATENCY_S, partial(self._inbox.append, event))
+        self.later(LATENCY_S, partial(self.inbox.append, event))
 
     def order(self, topic: str, payload: bytes) -> None:
         """A message of the head-end's arrives."""
         self.tell(Arrived(self._link.connection, 0, topic, payload, retained=False))
 
-    def run(self, seconds: float) -> None:
-        """Let so much time pass."""
-        until = self.clock.monotonic() + seconds
-        while self._heap and self._heap[0][0] <= until:
-            when, _, what = heapq.heappop(self._heap)
-            self.clock.advance(when)
-            what()
-            self._settle()
-        self.clock.advance(until)
-
     def stop(self) -> None:
         """End as a daemon that is told to: everything is on flash, and heard."""
-        self._core.stop()
+        self.core.stop()
         deadline = self.clock.monotonic() + DRAIN_S
-        while self._core.draining() and self.clock.monotonic() < deadline:
+        while self.core.draining() and self.clock.monotonic() < deadline:
             self.run(LATENCY_S)
-        self._core.close()
+        self.core.close()
         self._database.close()
-
-    def _settle(self) -> None:
-        """Let the core act on what has happened, then on the time."""
-        happened = bool(self._inbox)
-        while self._inbox:
-            self._core.handle(self._inbox.pop(0))
-        if happened or self.clock.monotonic() >= self._next_tick:
-            self._tick()
-
-    def _tick(self) -> None:
-        self._next_tick = self._core.tick()
-        self._turn += 1
-        self.at(self._next_tick, partial(self._wake, self._turn))
-
-    def _wake(self, turn: int) -> None:
-        if turn == self._turn:
-            self._next_tick = self.clock.monotonic()
