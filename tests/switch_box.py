@@ -8,7 +8,6 @@ are played; they stand in tests/switch_torture.py.
 import math
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -236,9 +235,8 @@ class Box:
             self.prepaid.books.look(current)
 
 
-@cache
 def _config(directory: Path) -> Config:
-    """The configuration of all seeds: it is read once."""
+    """The configuration of all streets."""
     path = directory / "gateway.toml"
     meters = "".join(
         f'[[meter]]\nasset = "A{n}"\nline = "east"\naddress = "{10_000 + n:012}"\n'

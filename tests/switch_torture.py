@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
 from heapq import heappop, heappush
 from multiprocessing import Pool
 from pathlib import Path
@@ -56,7 +56,7 @@ class Torture:
     gateway = GATEWAY
     box: Box
 
-    def __init__(self, seed: int, days: int = DAYS) -> None:
+    def __init__(self, seed: int, directory: Path, days: int = DAYS) -> None:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         self.seed, self.draw = seed, Random(seed)
         self.days = days
@@ -76,8 +76,7 @@ class Torture:
         crash_share, self.crash_share = self.draw.choice((0.0, 0.0005, 0.002)), 0.0
         self.link_since = BEGIN
         self.platter = Platter()
-        self.directory = _directory()
-        self.config = config_of(self.directory, self.homes)
+        self.config = config_of(directory, self.homes)
         self.settings = Settings(cut_offline=self.draw.random() < 0.5, times=Times(watch_s=WATCH_S))
         self.charged = {home.number: OPENED for home in self.homes}
         self.used_e4: dict[str, int] = defaultdict(int)
@@ -94,7 +93,6 @@ class Torture:
         self.looked_at: set[str] = set()
         self.judged = 0
         self.calendars = 0
-        self.stop_file().unlink(missing_ok=True)
         self.start()
         self.transact(lambda: self.box.open(self.homes))
         for home in self.homes:
@@ -520,20 +518,16 @@ class Torture:
                 self.judge._must(False, "R34", home, self.now, f"in the dark: {stands}")
 
 
-@cache
-def _directory() -> Path:
-    return Path(tempfile.mkdtemp(prefix="torture-"))
-
-
 def torture(seed: int, days: int = DAYS) -> Torture:
     """One seed to its end.  Raises WrongError."""
     from tests.switch_happenings import prepare  # noqa: PLC0415 - it needs the class above
 
-    world = Torture(seed, days)
-    prepare(world)
-    world.run(world.end)
-    world.settle()
-    world.auditor.end(world.connection(), world.now)
+    with tempfile.TemporaryDirectory(prefix="torture-") as directory:
+        world = Torture(seed, Path(directory), days)
+        prepare(world)
+        world.run(world.end)
+        world.settle()
+        world.auditor.end(world.connection(), world.now)
     return world
 
 

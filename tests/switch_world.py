@@ -67,7 +67,7 @@ WHO = {
     "resume": "stops",
     "dry_run": "stops",
 }
-CONFIG = """
+PREPAID = """
 [prepayment]
 tariffs = "tariffs"
 [[policy]]
@@ -77,9 +77,8 @@ alert_2 = "1.00"
 close_allowed = "5.00"
 [keys]
 file = "keys.toml"
-[switching]
-{switching}
 """
+CONFIG = f"{PREPAID}[switching]\n{{switching}}\n"
 NIGHT = {
     "version": 1,
     "first": "2026-01-01",
@@ -242,6 +241,22 @@ class SwitchWorld(World):
             amount=amount,
             channel="counter",
             paid=instant(self.clock.now()),
+        )
+
+    def rule(self, action: str, used_kwh: int = 0) -> None:
+        """Yesterday's reading was another one: only so much was used."""
+        assert self.core._prepaid is not None
+        account = self.core._prepaid.accounts.current("1001")
+        assert account is not None
+        shown = account.meterings[0].start["energy_active_import"]
+        self.order(
+            "reading.rule",
+            by="office",
+            meter="M0",
+            day="2025-12-31",
+            action=action,
+            registers={"energy_active_import": f"{shown / 1000 + used_kwh:.3f}"},
+            reason="read wrong",
         )
 
     def broker_down_after_top_up(self, amount: str) -> None:

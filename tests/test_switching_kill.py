@@ -36,7 +36,7 @@ from simulators.line import Pair
 from tests.daemon_rig import NAME, Gateway, Rig, made
 from tests.keyring import sealed
 from tests.money_rig import flat
-from tests.switch_world import KEYS, ROLES, WHO
+from tests.switch_world import KEYS, PREPAID, ROLES, WHO
 
 HURRIED = """
 import sys
@@ -61,20 +61,14 @@ config_switching.Limits = other(
 sys.exit(daemon.main())
 """
 """The daemon with a clock that is trusted, and without the hours between one cut and the next."""
-SWITCHING = """
-[prepayment]
-tariffs = "tariffs"
-[[policy]]
-name = "home"
-alert_1 = "2.00"
-alert_2 = "1.00"
-close_allowed = "5.00"
-[keys]
-file = "keys.toml"
+SWITCHING = (
+    PREPAID
+    + """
 [switching]
 quiet_minutes = 0
 restores_per_minute = 60
 """
+)
 CALENDAR = {"version": 1, "first": "2026-01-01", "last": "2037-12-31", "weekend": []}
 ACCOUNTS = {"P1": "1001", "P2": "1002"}
 SETTLED = (State.OPEN, State.CLOSED, State.ALLOWED)

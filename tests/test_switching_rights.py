@@ -64,22 +64,6 @@ def turns(world: SwitchWorld) -> list[str]:
     return [one["what"] for one in world.events("relay")]
 
 
-def rule(world: SwitchWorld, action: str, *, used_kwh: int) -> None:
-    """Yesterday's reading was another one: so much was used."""
-    account = world.core._prepaid.accounts.current("1001") if world.core._prepaid else None
-    assert account is not None
-    shown = account.meterings[0].start["energy_active_import"]
-    world.order(
-        "reading.rule",
-        by="office",
-        meter="M0",
-        day="2025-12-31",
-        action=action,
-        registers={"energy_active_import": f"{shown / 1000 + used_kwh:.3f}"},
-        reason="read wrong",
-    )
-
-
 def payment_of(command: str) -> str:
     """The payment that a world's top-up named."""
     return f"p{int(command[1:]) - 1}"
@@ -201,7 +185,7 @@ def test_r14_no_cut_for_what_is_only_estimated(make: Make) -> None:
     world = make()
     world.to_debt()
     world.until(lambda: world.case_state() is State.DUE, HOUR)
-    rule(world, "estimate", used_kwh=50)
+    world.rule("estimate", used_kwh=50)
     world.until(lambda: balance_e4(world) < -200_000, 600)
     assert balance_e4(world) < -200_000
     world.run(NOON)
@@ -408,7 +392,7 @@ def test_r37_a_wrong_cut_is_told_as_one_however_much_there_is_then(make: Make, b
     world.to_debt()
     world.top_up(before)
     world.until(lambda: world.relay_state() is At.OPEN, 8 * HOUR)
-    rule(world, "replace", used_kwh=0)
+    world.rule("replace")
     world.until(lambda: world.relay_state() is At.ALLOWED, 120)
     world.run(10)
     assert world.told() == ["trip", "allow_close"]

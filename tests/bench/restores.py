@@ -36,26 +36,20 @@ from tests.bench.figures import BenchError, Figure, quantile
 from tests.bench.rig import NAME, PATIENCE_S, Entry, Meters, Rig, Tally, rig, wait_for
 from tests.bench.wire import SATURATED
 from tests.money_rig import flat
-from tests.switch_world import HOUR, SwitchWorld
+from tests.switch_world import HOUR, PREPAID, SwitchWorld
 from tests.world import World
 
 ON_WIRE_S, VERIFIED_S = 2.0, 15.0
 """What is aimed at, from the payment's order on."""
 DEBT_E4 = 100_000
 CASHIER = Seller("cash", b"c" * 32)
-MORE = """
-[prepayment]
-tariffs = "tariffs"
-[[policy]]
-name = "home"
-alert_1 = "2.00"
-alert_2 = "1.00"
-close_allowed = "5.00"
-[keys]
-file = "keys.toml"
+MORE = (
+    PREPAID
+    + """
 [switching]
 restores_per_minute = 60
 """
+)
 
 
 @dataclass(slots=True)
