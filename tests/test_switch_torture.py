@@ -11,7 +11,7 @@ from tests.switch_torture import one, torture
 
 AT_ONCE = 5
 """Seeds of one test, so that a failure is told early, and the cores share them."""
-SHORT, LONG = range(0, 100, AT_ONCE), range(100, 2200, AT_ONCE)
+SHORT, LONG = range(0, 200, AT_ONCE), range(200, 2200, AT_ONCE)
 EACH = ("trip", "proven", "restore", "power cuts")
 """All of this happens in five seeds."""
 
