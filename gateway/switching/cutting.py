@@ -91,16 +91,20 @@ class Cutting:
                     return self._next(now)
             else:
                 if signal is Signal.DUE:
-                    if self._worsened(now):
-                        return wall + 10  # a notice of this very moment would not say it
+                    if (over_at := self._worsened_until(now)) > wall:
+                        return min(over_at, self._next(now))
                     self._steps.mass(mass_limits.fell_due, wall)
                 self._steps.step(now, signal)
         return wall
 
-    def _worsened(self, now: Moment) -> bool:
-        """Whether limit or past were changed in this very moment (R19)."""
+    def _worsened_until(self, now: Moment) -> float:
+        """R19: until when a notice would not say that limit or past were changed; Unix time.
+
+        That is at once over, unless the clock was set back since.
+        """
         money = self._steps.evidence.money(now.account, now.policy, now.kept)
-        return money.worsened_at is not None and money.worsened_at >= now.wall
+        worsened = money.worsened_at is not None and money.worsened_at >= now.wall
+        return (money.worsened_at or 0.0) + 1 if worsened else 0.0
 
     def _next(self, now: Moment) -> float:
         """What the time alone brings next: a veto may run out with the day."""
