@@ -107,6 +107,36 @@ def test_after_the_clock_was_set_back_the_notice_is_served_anew(make: Make, stat
     assert set_at <= (case(world).notice_at or 0.0) <= world.clock.now()
 
 
+def test_r19_a_correction_that_lies_in_the_future_is_waited_for_not_looked_at_again_and_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    world.run(180)
+    world.open()
+    payment = f"p{int(world.top_up('9.00')[1:]) - 1}"
+    world.run(60)
+    world.order("topup.reverse", by="cash", payment=payment, reason="bounced")
+    world.run(60)
+    world.clock.step(-5 * HOUR)
+    world.run(60)
+    assert world.case_state() is State.WARNED
+    looks: list[str] = []
+    room = world.core._switching
+    assert room is not None
+    look = room.cutting.look
+
+    def counted(number: str, wall: float) -> float:
+        looks.append(number)
+        return look(number, wall)
+
+    monkeypatch.setattr(room.cutting, "look", counted)
+    world.run(4 * HOUR)
+    assert world.case_state() is State.WARNED
+    assert len(looks) < 20
+    world.run(HOUR)
+    assert case(world).notice_written_at is not None, "it is not waited for longer than that"
+
+
 def test_r10_a_late_proof_of_an_older_last_call_does_not_count_for_a_newer(make: Make) -> None:
     world = make()
     world.to_debt()
