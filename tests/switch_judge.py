@@ -32,6 +32,9 @@ MOST_CUTS = ((10 * MINUTE, 3), (HOUR, 10), (DAY, 3))
 MOST_DUE = 6
 """10 % of them within ten minutes are no coincidence."""
 
+TICKS_MAX = 5000
+"""Of a day; the restores of a whole shed street need some thousand."""
+
 
 class WrongError(AssertionError):
     """An invariant does not hold."""
@@ -207,6 +210,10 @@ class Judge:
         free = box.online and box.trusted and box.calendar_known and box.stopped_at is None
         rule = "R32" if free else "R33"
         self._must(not self.too_late(home, since, now), rule, home, now, f"owed since {since:.3f}")
+
+    def bounded(self, ticks: int, now: float) -> None:
+        """No case has the gateway look again and again all day: each look is a transaction."""
+        self._must(ticks < TICKS_MAX, "-", None, now, f"{ticks} ticks in a day")
 
     # --- frames -------------------------------------------------------------------------------
 

@@ -92,6 +92,8 @@ class Torture:
         self.tick_at = self.watch_at = float("inf")
         self.looked_at: set[str] = set()
         self.judged = 0
+        self.ticks: Counter[int] = Counter()
+        """Of each day, that the time alone asked for."""
         self.calendars = 0
         self.start()
         self.transact(lambda: self.box.open(self.homes))
@@ -158,6 +160,9 @@ class Torture:
     def _tick(self, at: float, life: int) -> None:
         if life == self.life and at == self.tick_at:
             self.tick_at = float("inf")
+            day = int((self.now - BEGIN) // DAY)
+            self.ticks[day] += 1
+            self.judge.bounded(self.ticks[day], self.now)
             self.transact(lambda: None)
 
     def power_cut(self) -> None:

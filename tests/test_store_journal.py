@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[Database]:
 
 def post(store: Database, *some: Draft) -> list[Posted]:
     with store.transaction():
-        return Journal(store).post_all(some, NOON + 0.1234, "trusted")
+        return [Journal(store).post(one, NOON + 0.1234, "trusted") for one in some]
 
 
 def test_a_top_up_is_in_the_balance_and_in_the_journal(store: Database) -> None:

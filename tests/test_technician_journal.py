@@ -29,21 +29,19 @@ def store(tmp_path: Path) -> Iterator[Database]:
     with open_store(tmp_path / "taiqu.db", lambda: NOON, os.urandom, ballast_bytes=0) as store:
         journal = Journal(store)
         with store.transaction():
-            [first, *_] = journal.post_all(
-                [
-                    used("1001", 1),
-                    bought("户3", "a;  b:1"),
-                    top_up_of_nobody(
-                        claimed="9 9", key="n", effective=NOON, channel="bank", amount_e4=33_333
-                    ),
-                    used("1001", 2, 7_123),
-                    adjustment(account="1001", key="x", effective=NOON, amount_e4=-1),
-                ],
-                NOON,
-                "trusted",
+            drafts = (
+                used("1001", 1),
+                bought("户3", "a;  b:1"),
+                top_up_of_nobody(
+                    claimed="9 9", key="n", effective=NOON, channel="bank", amount_e4=33_333
+                ),
+                used("1001", 2, 7_123),
+                adjustment(account="1001", key="x", effective=NOON, amount_e4=-1),
             )
+            first, *_ = [journal.post(one, NOON, "trusted") for one in drafts]
             undo = reversal(first.transaction, "undo", NOON, '{"why":"wrong meter"}')
-            journal.post_all([undo, used("1001", 1, 4_000, again=":2")], NOON, "holdover")
+            for one in (undo, used("1001", 1, 4_000, again=":2")):
+                journal.post(one, NOON, "holdover")
         yield store
 
 

@@ -9,7 +9,7 @@ Balances are kept beside the journal and are nothing but its sums; ``verify`` pr
 Not supported: taking old transactions out of the file.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gateway.prepayment.chain import (
@@ -256,10 +256,6 @@ class Journal(JournalReader):
             number=number, draft=kept, recorded=recorded_ms / 1000, clock=clock, hash=hash_
         )
         return Posted(transaction, repeated=False)
-
-    def post_all(self, drafts: Iterable[Draft], recorded: float, clock: str) -> list[Posted]:
-        """Post each, in order: a reversal and what replaces it belong together."""
-        return [self.post(draft, recorded, clock) for draft in drafts]
 
     def _repeated(self, first: Transaction, draft: Draft) -> Posted:
         if content(first.draft) != content(draft):
