@@ -33,7 +33,9 @@ ANSWERED_S = 300.0
 """By then the answer to a frame is written down."""
 REPLAYED_OF = 8
 """Of the decisions against a cut one in so many is made again; of those for it each."""
-SHOWN = ("energy_active_import", "voltage_l1n", "current_l1")
+REGISTER = "energy_active_import"
+SHOWN = {"voltage_l1n": "02010100", "current_l1": "02020100"}
+"""What else is recorded with a trip, and what it is read by."""
 AFTER = ("open", "closed", "allowed")
 OVER = {
     "trip": ("open", "trip_failed", "weld_or_bypass", "held"),
@@ -267,11 +269,11 @@ class Auditor:
             self._must(journal > 0, "R39", at, f"a trip of {meter} knows no journal")
         if trip and not dry:
             seen = json.loads(row[11])
-            missing = [name for name in SHOWN if name not in seen]
-            self.count["trips with gaps"] += bool(missing)
-            # One damaged answer may cost a value; the register it cannot do without.
-            known = SHOWN[0] in seen and len(missing) < 2
-            self._must(known, "R40", at, f"a trip of {meter} knows no {missing}")
+            # A damaged answer may cost a value; the register it cannot do without.
+            damaged = self.homes[meter].meter.damaged
+            lost = {name for name, di in SHOWN.items() if at - damaged.get(di, 0.0) < ON_THE_WAY_S}
+            missing = {REGISTER, *SHOWN} - seen.keys() - lost
+            self._must(not missing, "R40", at, f"a trip of {meter} knows no {sorted(missing)}")
         self._must(bool(operator), "R40", at, f"nobody answers for {action} of {meter}")
         if dry:
             return
@@ -310,7 +312,7 @@ class Auditor:
                 and data["signal"] != "released by a person"
             ):
                 # A restore waits for no register; a cut is proven by it.
-                needed = SHOWN[0] if data["state"] == "open" else "relay_state"
+                needed = REGISTER if data["state"] == "open" else "relay_state"
                 text = f"{data['state']} of {record.meter} shows no {needed}"
                 self._must(needed in data["values"], "R40", record.at, text)
         if not record.sent or record.excused:

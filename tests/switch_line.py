@@ -69,6 +69,7 @@ class Line:
             di = _di(one)
             if self._draw.random() < 0.005:
                 outcomes.append(_failed(one, Fault.DAMAGED))
+                meter.damaged[di] = wall
                 continue
             outcomes.append(_good(one, memory[di], wall))
             if di == STATUS:

@@ -54,6 +54,8 @@ class Meter:
     silent_until: float = -math.inf
     twin: str = ""
     """Number of the other meter that has its address."""
+    damaged: dict[str, float] = field(default_factory=dict)
+    """When an answer with this data identifier was damaged last, by the gateway's clock."""
 
     def __post_init__(self) -> None:
         self.relay = SimRelay(self.behaviour)
