@@ -284,7 +284,7 @@ class Judge:
         file.open_since = file.open_since or at
         file.tried_at = at
         if not repeated:
-            self.cut_by[home.number] = "order" if arrears else "arrears"
+            self.cut_by[home.number] = "order" if arrears or ordered else "arrears"
             self.count["trip"] += 1
 
     def _operations(self, home: Home, file: File, at: float) -> None:

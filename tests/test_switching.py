@@ -602,6 +602,20 @@ def test_r41_the_customer_is_told_before_and_after(make: Make) -> None:
     assert before[-1]["due"]
 
 
+def test_r41_who_is_cut_by_an_order_is_not_told_to_pay(make: Make) -> None:
+    world = make(switching="cuts_per_day_percent = 100")
+    world.to_debt()
+    world.run(2.1 * HOUR)
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(5)
+    world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+    world.until(lambda: world.relay_state() is At.OPEN, HOUR)
+    world.run(10)
+    [sent, cut] = [one["next_step"] for one in world.events("relay")]
+    assert "与欠费无关" in sent
+    assert "何时恢复请询问供电所" in cut
+
+
 def test_r42_a_dry_run_does_all_but_the_frame(make: Make) -> None:
     world = make(switching="dry_run = true")
     world.to_debt()

@@ -1,4 +1,4 @@
-"""RelayTurn the head-end, and through it the customer, is told of relays and disconnections (R41).
+"""The head-end, and through it the customer, is told of relays and disconnections (R41).
 
 Each message says why, and what comes next or helps, in the account's language.  It is put into the
 transaction that makes it true.
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gateway.disconnection.case import BEFORE_SENT, Case, Do, Effect
-from gateway.disconnection.facts import Facts
+from gateway.disconnection.facts import Facts, Purpose
 from gateway.disconnection.preflight import Failed
 from gateway.disconnection.relay_table import State
 from gateway.disconnection.why import Setting, earliest_cut, ended, missing_e4, why
@@ -85,6 +85,17 @@ _WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "wrong_cut": ("The cut was wrong.", "The supply is being restored at once."),
     },
 }
+_BY_ORDER: Mapping[str, tuple[str, str]] = {
+    "zh": (
+        "正在核实；因调度或作业停电，与欠费无关。",
+        "因调度或作业停电，与欠费无关；何时恢复请询问供电所。",
+    ),
+    "en": (
+        "It is verified; it is an order, not for money.",
+        "By an order, not for money: ask the operator when the supply comes back.",
+    ),
+}
+"""What comes next after ``trip_sent`` and ``open``, where no payment would help."""
 
 
 class Herald:
@@ -109,6 +120,8 @@ class Herald:
         at, clock = self._recorder.stamp()
         language = account.language if account and account.language in _WORDS else "zh"
         reason, next_step = _WORDS[language].get(what, ("", ""))
+        if what in ("trip_sent", "open") and kept.purpose is not Purpose.ARREARS:
+            next_step = _BY_ORDER[language][what == "open"]
         since = kept.relay.wanted_since
         self._recorder.fact(
             RelayEvent(

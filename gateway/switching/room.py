@@ -178,12 +178,13 @@ class SwitchingRoom:
 
     def execute(self, command: contract.Command, by: str, wall: float, *, at_box: bool) -> Outcome:
         """Take an order about supply on, in the transaction that remembers it."""
-        order = command.command
-        account = getattr(order, "account", None)
-        self._wake(account or "")
-        if isinstance(order, DisconnectApprove | ShedEnd):
-            self._orders.wake(account or "")
-        return self._orders.execute(command, by, wall, at_box=at_box)
+        outcome = self._orders.execute(command, by, wall, at_box=at_box)
+        if outcome.stage != "refused":
+            account = getattr(command.command, "account", None) or ""
+            self._wake(account)
+            if isinstance(command.command, DisconnectApprove | ShedEnd):
+                self._orders.wake(account)
+        return outcome
 
     def use(self, keys: Keys) -> None:
         """From now on these keys count, for what was approved already, too."""
