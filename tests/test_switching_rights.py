@@ -306,6 +306,23 @@ def test_r20_protected_supply_is_not_released_on_an_old_notice(make: Make) -> No
     assert world.told() == ["protect_off"]
 
 
+def test_r20_a_notice_about_a_debt_that_was_paid_releases_no_protection(make: Make) -> None:
+    world = make()
+    world.to_cut()
+    world.top_up("12.00")
+    world.run(60)
+    assert world.relay_state() is At.OPEN, "that is too little to close"
+    world.order("relay.protect", meter="M0", on=True, reason="an exam")
+    world.run(60)
+    world.order("adjust", account="1001", amount="-12.00", reason="mistyped")
+    world.run(60)
+    off = world.order("relay.protect", meter="M0", on=False, reason="the exam is over")
+    world.run(60)
+    assert world.stages(off) == ["accepted", "failed"]
+    assert "no notice was served" in world.result(off)["reason"]
+    assert world.told() == ["trip", "protect_on"]
+
+
 # --- many, and again ------------------------------------------------------------------------------
 
 

@@ -172,10 +172,26 @@ class Cutting:
         if reason is Cancel.WRONG_CUT:
             self._tell_wrong(now)
         beyond = money.balance_e4 <= money.beyond_e4
-        if now.case.state is State.WARNED and now.case.owed_since is not None and not beyond:
+        if not beyond:
+            self._paid_back(now)
+        if self._trusted():
+            self._ask_for(now, money, beyond=beyond)
+
+    def _paid_back(self, now: Moment) -> None:
+        """The balance is within its limit again: what the notice said is over, even if that is not
+        enough to close.
+        """
+        case = now.case
+        if case.state is State.WARNED and case.owed_since is not None:
             self._steps.step(now, Signal.CANCEL, reason=Cancel.PAID.value)
-        if not self._trusted():
-            return
+        elif case.state is State.OPEN and case.notice_written_at is not None:
+            # R20: what he owes from here on is another debt, and nobody has told him of it.
+            told_nothing = replace(case, notice_written_at=None, notice_at=None)
+            now.kept = replace(now.kept, case=told_nothing)
+            self._rooms.store.set_case(now.kept)
+
+    def _ask_for(self, now: Moment, money: Money, *, beyond: bool) -> None:
+        """Note what the balance asks for."""
         alert_e4 = now.policy.alert_1_e4
         if now.case.state is State.WATCH and self._why_cancel(_in(now, State.WARNED), money):
             return  # it would be cancelled at once
