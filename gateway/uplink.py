@@ -38,8 +38,8 @@ class Reach:
     """How the head-end can be reached."""
 
     up: bool
-    since: float
-    """Unix time of the last change."""
+    for_s: float
+    """Since the last change, whatever the clock was set to meanwhile."""
     deaf: bool = False
     """Nothing of the head-end's can reach us though we can send."""
 
@@ -95,6 +95,7 @@ class Uplink:
         self.delivery: Delivery[Message] = Delivery(settings, random)
         self._link = connect(contract.encode(self._status("offline", "connection lost")))
         self.state = LinkState(up=False, broker="", since=self.started, reason="")
+        self._changed_at = clock.monotonic()
 
     @property
     def live(self) -> bool:
@@ -105,9 +106,8 @@ class Uplink:
     def reach(self) -> Reach:
         """How the head-end can be reached."""
         state = self.state
-        return Reach(
-            up=state["up"], since=state["since"], deaf=state["up"] and bool(state["reason"])
-        )
+        for_s = self._clock.monotonic() - self._changed_at
+        return Reach(up=state["up"], for_s=for_s, deaf=state["up"] and bool(state["reason"]))
 
     def handle(self, event: LinkUp | LinkDown | Delivered, now: float) -> None:
         """Act on what the connection reports."""
@@ -127,7 +127,7 @@ class Uplink:
         log.info("connected to the head-end", broker=event.broker, mqtt5=event.mqtt5)
         if event.deaf:
             log.warning("the head-end cannot reach us", reason=event.deaf)
-        since = self._clock.now()
+        since, self._changed_at = self._clock.now(), self._clock.monotonic()
         self.state = LinkState(up=True, broker=event.broker, since=since, reason=event.deaf)
         self._publish_state("status", self._status("online", event.deaf[:500]))
         self._publish_state("inventory", self._inventory())
@@ -140,7 +140,9 @@ class Uplink:
             return
         if was["up"] or not was["reason"]:
             log.warning("no connection to the head-end", reason=event.reason)
-        since = self._clock.now() if was["up"] else was["since"]
+        since = was["since"]
+        if was["up"]:
+            since, self._changed_at = self._clock.now(), self._clock.monotonic()
         self.state = LinkState(up=False, broker="", since=since, reason=event.reason)
         if event.taken_over:
             self._recorder.event("taken_over", detail=event.reason)

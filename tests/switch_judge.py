@@ -183,9 +183,12 @@ class Judge:
         agreed = standing.mode is Mode.PREPAY_AGREEMENT
         home.meter.pass_time(at)
         relay = home.meter.relay
-        # Where it is allowed the customer has only to press the button.
+        # Where it says allowed the customer has only to press the button; whether it is stuck then,
+        # nobody can see from here.
         conducts = relay.conducts or relay.protected
-        dark = not conducts if relay.state == "closed" else relay.state != "allowed"
+        says_allowed = relay.told_open and not relay.commanded_open
+        closed = relay.state == "closed"
+        dark = not (conducts or says_allowed) if closed else relay.state != "allowed"
         by_rules = self.cut_by.get(home.number) == "arrears" and file.open_since is not None
         if by_rules and dark and (enough or harmed or agreed):
             if file.owed_from is None:

@@ -115,7 +115,7 @@ class Torture:
         return self.clock is ClockState.TRUSTED
 
     def reach(self) -> Reach:
-        return Reach(up=self.online, since=self.link_since + self.offset)
+        return Reach(up=self.online, for_s=self.now - self.link_since)
 
     def fails(self) -> bool:
         return self.draw.random() < self.crash_share

@@ -137,6 +137,21 @@ def test_r19_a_correction_that_lies_in_the_future_is_waited_for_not_looked_at_ag
     assert case(world).notice_written_at is not None, "it is not waited for longer than that"
 
 
+def test_r23_a_clock_that_is_set_while_offline_does_not_shorten_the_quiet_time(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    world.until(lambda: world.case_state() is State.SCHEDULED, 12 * HOUR)
+    world.broker_down()
+    world.run(20 * HOUR)
+    world.clock.step(-19 * HOUR)
+    world.run(3 * HOUR)
+    world.broker_up()
+    back = world.clock.monotonic()
+    world.until(lambda: bool(world.told()), 30 * HOUR)
+    assert world.told() == ["trip"]
+    assert world.clock.monotonic() - back > 2 * HOUR
+
+
 def test_r10_a_late_proof_of_an_older_last_call_does_not_count_for_a_newer(make: Make) -> None:
     world = make()
     world.to_debt()

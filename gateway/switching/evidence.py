@@ -187,7 +187,7 @@ class Evidence:
         lead_s = settings.margins.restore_lead_s
         accounts = self.accounts()
         reach = rooms.reach()
-        heard = reach.up and not reach.deaf and wall - reach.since >= DRAINED_S
+        heard = reach.up and not reach.deaf and reach.for_s >= DRAINED_S
         drained = heard or (settings.cut_offline and not reach.up)
         return Box(
             clock_trusted=rooms.state() is ClockState.TRUSTED,

@@ -96,7 +96,8 @@ class SwitchingRoom:
         self._recorder = world.recorder
         self._store = Switching(world.database)
         self._begun = False
-        self._was = Reach(up=True, since=0.0)
+        self._down_at: float | None = None
+        """Since when the head-end has been out of reach, monotonic; None: it is there."""
         self._trusted = False
         self._offset = 0.0
         """Of Unix time to the monotonic one."""
@@ -262,9 +263,8 @@ class SwitchingRoom:
         return min(self.work.tick(now, wall), next_at)
 
     def _begin(self, now: float, wall: float) -> bool:
-        reach = self._world.reach()
         # Nobody knows how long it was offline before: then that was long.
-        self._was = reach if reach.up else Reach(up=False, since=-math.inf)
+        self._down_at = None if self._world.reach().up else -math.inf
         self._begun = self.work.act(now, partial(self.relays.start, wall))
         return self._begun
 
@@ -280,15 +280,17 @@ class SwitchingRoom:
         if known and not self.work.act(now, partial(self._time_is_known, wall)):
             return
         self._trusted = trusted
-        reach, was = self._world.reach(), self._was
-        if reach.up and not was.up:
-            offline_s = max(0.0, reach.since - was.since)
-            limits = self._settings.limits
+        self._look_at_reach(now, wall)
+
+    def _look_at_reach(self, now: float, wall: float) -> None:
+        reach = self._world.reach()
+        if not reach.up:
+            self._down_at = now - reach.for_s if self._down_at is None else self._down_at
+        elif self._down_at is not None:
+            limits, offline_s = self._settings.limits, now - reach.for_s - self._down_at
             after = mass_limits.reconnected(self._store.mass(), limits, offline_s, wall)
-            if not self.work.act(now, partial(self._store.set_mass, after)):
-                return
-        if reach.up is not was.up:
-            self._was = reach
+            if self.work.act(now, partial(self._store.set_mass, after)):
+                self._down_at = None
 
     def _time_is_known(self, wall: float) -> None:
         self._store.set_mass(mass_limits.started(self._store.mass(), wall))
