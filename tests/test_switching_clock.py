@@ -141,10 +141,14 @@ def test_r23_a_clock_that_is_set_while_offline_does_not_shorten_the_quiet_time(m
     world = make()
     world.to_debt()
     world.until(lambda: world.case_state() is State.SCHEDULED, 12 * HOUR)
+    world.clock.synced = False
+    world.clock.step(20 * HOUR)
+    world.run(20)
     world.broker_down()
-    world.run(20 * HOUR)
-    world.clock.step(-19 * HOUR)
-    world.run(3 * HOUR)
+    world.run(20)
+    world.clock.step(-20 * HOUR)
+    world.clock.synced = True
+    world.run(22 * HOUR)  # eight in the morning
     world.broker_up()
     back = world.clock.monotonic()
     world.until(lambda: bool(world.told()), 30 * HOUR)
