@@ -527,6 +527,18 @@ def test_r37_a_wrong_cut_is_restored_at_once(make: Make) -> None:
     assert "wrong_cut" in [one["what"] for one in world.events("relay")]
 
 
+def test_r37_where_the_meter_allows_already_the_customer_is_told_of_the_button(make: Make) -> None:
+    world = make()
+    world.to_debt()
+    world.top_up("3.00")
+    world.until(lambda: world.relay_state() is At.OPEN, 6 * HOUR)
+    world.order("relay.protect", meter="M0", on=True, reason="an exam")
+    world.until(lambda: world.relay_state() is At.ALLOWED, HOUR)
+    world.rule("replace")
+    world.until(lambda: world.events("relay")[-1]["what"] == "wrong_cut", 120)
+    assert "请按住表上按钮" in world.events("relay")[-1]["next_step"]
+
+
 def test_r38_a_start_by_itself_switches_nothing(make: Make) -> None:
     world = make()
     world.to_cut()

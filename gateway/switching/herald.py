@@ -122,6 +122,8 @@ class Herald:
         reason, next_step = _WORDS[language].get(what, ("", ""))
         if what in ("trip_sent", "open") and kept.purpose is not Purpose.ARREARS:
             next_step = _BY_ORDER[language][what == "open"]
+        elif what == "wrong_cut" and kept.relay.state is State.ALLOWED:
+            _, next_step = _WORDS[language]["allowed"]
         since = kept.relay.wanted_since
         self._recorder.fact(
             RelayEvent(
