@@ -259,7 +259,9 @@ class Judge:
         lead_s = LEAD_S.get((home.standing.regime, home.standing.class_), math.inf)
         noticed = file.notice_at is not None and at - file.notice_at >= lead_s - ON_THE_WAY_S
         written_at = file.written_at or 0.0
-        fresh = noticed and written_at >= max(home.worsened_at or 0.0, file.cleared_at)
+        # A payment that is not enough, while the frame is on its way, comes too late for it.
+        cleared_at = file.cleared_at if file.cleared_at < at - ON_THE_WAY_S else 0.0
+        fresh = noticed and written_at >= max(home.worsened_at or 0.0, cleared_at)
         within = home.balance_e4 > home.policy.limit_e4
         # Nothing is taken from who was cut already, and has paid a part since.
         dark = file.open_since is not None and not home.meter.relay.conducts

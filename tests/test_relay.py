@@ -269,6 +269,15 @@ def test_a_relay_that_comes_back_by_itself_is_not_tripped_again() -> None:
     assert Do.SEND_TRIP not in walk.doing
 
 
+def test_who_says_that_it_is_repaired_has_it_read_before_anybody_says_closed() -> None:
+    """Found by the torture: a meter whose bits were inverted said closed, and was open."""
+    failed = Walk().tell(Signal.WANT_OPEN, Signal.ACCEPTED).wait(120).tell(Signal.SEEN_CLOSED)
+    assert failed.state is State.TRIP_FAILED
+    failed.done.clear()
+    assert failed.tell(Signal.RELEASED, Signal.WANT_CLOSED).doing == [Do.READ]
+    assert failed.tell(Signal.SEEN_OPEN).doing == [Do.SEND_CLOSE]
+
+
 def test_the_first_restore_of_a_day_need_not_keep_its_distance() -> None:
     walk = Walk().tell(Signal.WANT_OPEN, Signal.ACCEPTED, Signal.SEEN_OPEN, Signal.STILL)
     walk.wait(60).tell(Signal.WANT_CLOSED, Signal.ACCEPTED, Signal.SEEN_CLOSED)

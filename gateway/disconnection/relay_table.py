@@ -94,7 +94,7 @@ MOVES: Mapping[State, Mapping[Signal, State]] = {
         G.START: S.RESTORE_READING,
         G.RELEASED: S.RESTORE_READING,
     },
-    S.TRIP_FAILED: {**_PAID, **_SEEN_AFTER_TRIP, G.RELEASED: S.CLOSED},
+    S.TRIP_FAILED: {**_PAID, **_SEEN_AFTER_TRIP, G.RELEASED: S.RESTORE_READING},
     S.TRIP_WANTED: {
         **_PAID,
         **_SEEN_AFTER_TRIP,
