@@ -113,6 +113,8 @@ class Auditor:
         """Failed checks of all decisions, by rule."""
         self.delays: list[float] = []
         """Of each cut: how much later than the last call asks it was set."""
+        self.order_delays: list[float] = []
+        """Of each cut by order: how long after its approval its turn was."""
         self.wrong: dict[str, float] = {}
         """By meter: when it was found that its account was cut wrongly, until that is told."""
         self.unanswered: list[float] = []
@@ -123,6 +125,8 @@ class Auditor:
         """By meter, those not yet audited; the newest is under way."""
         self._called: dict[str, Mapping[str, Any]] = {}
         """By account, the last message that asked for a last call."""
+        self._pending: dict[str, Mapping[str, Any]] = {}
+        """By order, the message that told of its turn."""
         self._over: set[tuple[str, str, str]] = set()
         """Orders that came to their end: cause, meter, action."""
 
@@ -150,6 +154,8 @@ class Auditor:
         self.count["frames"] += 1
         if sent.action is Action.TRIP and records[-1].purpose == "arrears":
             self._warned(home, sent.at)
+        elif sent.action is Action.TRIP and records[-1].purpose == "order":
+            self._waited(home, records[-1].cause, sent.at)
 
     def told(self, message: Mapping[str, Any]) -> None:
         """A message goes up: an event of the contract, as JSON.  R06, R24, R37, R41."""
@@ -168,6 +174,10 @@ class Auditor:
                 record.told.append(message)
             if message["what"] == "wrong_cut":
                 self.wrong.pop(message["meter"], None)
+            elif message["what"] == "trip_pending":
+                twice = message["command"] in self._pending
+                self._must(not twice, "R24", at, f"{message['command']} is given two turns")
+                self._pending[message["command"]] = message
         elif message.get("asks") == "last_call":
             before = self._called.get(message["account"])
             if before is None or before["due"] != message["due"]:  # else it is made again
@@ -235,9 +245,10 @@ class Auditor:
             for record, following in zip_longest(records, records[1:]):
                 self._close(record, connection, following)
         self._records.clear()
-        different = len({round(one) for one in self.delays})
-        random = len(self.delays) < 5 or different > len(self.delays) // 2
-        self._must(random, "R24", at, f"delays that are not random: {self.delays}")
+        for delays in (self.delays, self.order_delays):
+            different = len({round(one) for one in delays})
+            random = len(delays) < 5 or different > len(delays) // 2
+            self._must(random, "R24", at, f"delays that are not random: {delays}")
 
     def _decided(self, row: Sequence[Any]) -> None:
         number, at, meter, account, allowed, dry, failed, journal, facts = row
@@ -350,6 +361,16 @@ class Auditor:
         visible = at - asked >= 1800 - ON_THE_WAY_S
         self._must(visible, "R24", at, f"the cut of {home.number} was pending for {at - asked} s")
         self.delays.append(due - asked - 1800)
+
+    def _waited(self, home: Home, order: str, at: float) -> None:
+        """A cut by order had a turn, was seen to wait for it, and did."""
+        pending = self._pending.get(order)
+        if pending is None:
+            self._must(False, "R24", at, f"nobody saw {order} wait to cut {home.number}")
+            return
+        due, told = unix_s(pending["due"]), unix_s(pending["at"])
+        self._must(due <= at + 1, "R24", at, f"{order} cuts {home.number} before its turn")
+        self.order_delays.append(due - told)
 
     @staticmethod
     def _must(holds: bool, rule: str, at: float, text: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from gateway.acquisition.acts import Transmit
 from gateway.disconnection.relay_table import State as At
 from gateway.events import Priority
+from gateway.north.contract import instant
 from gateway.prepayment.account import Class, Mode, NoCut, Regime
 from gateway.store.connection import Connection
 from protocols import dlt645
@@ -129,7 +130,7 @@ def test_the_auditor_lets_a_real_cut_and_restore_pass(tape: Tape) -> None:
 
 
 TWICE = """
-update operation set purpose = 'order', cause = 'c1';
+update operation set purpose = 'order', cause = 'c1' where action != 'trip';
 insert into operation
 select number + 10, at + 500, meter, account, action, purpose, cause, operator, decision, journal,
 dry, seen from operation
@@ -224,6 +225,46 @@ def test_r24_cuts_that_all_wait_equally_long_are_not_random(tape: Tape) -> None:
     auditor.delays = [0.0] * 5
     with pytest.raises(WrongError, match="R24"):
         auditor.end(spoilt(tape.rows, ""), tape.ended_at)
+
+
+def by_order(tape: Tape, waits_s: float, *turns: float) -> Auditor:
+    """The same cut as if it were ordered, told of so long before its turn."""
+    assert tape.rows is not None
+    at = next(one[0].at for one in tape.told if not isinstance(one, dict))
+    auditor = Auditor([tape.home])
+    for turn in turns:
+        auditor.told(
+            {
+                "code": "relay",
+                "what": "trip_pending",
+                "meter": "M0",
+                "command": "c1",
+                "at": instant(at - waits_s),
+                "due": instant(at + turn),
+                "reason": "an order",
+                "next_step": "all is checked once more",
+            }
+        )
+    for one in tape.told:
+        if not isinstance(one, dict):
+            auditor.frame(tape.home, one[0], spoilt(one[1], ORDERED))
+    return auditor
+
+
+ORDERED = "update operation set purpose = 'order', cause = 'c1' where action = 'trip'"
+
+
+@pytest.mark.parametrize("turns", [(), (60.0,), (-5.0, -3.0)])
+def test_r24_an_order_that_nobody_saw_wait_or_that_did_not_is_found(
+    tape: Tape, turns: tuple[float, ...]
+) -> None:
+    with pytest.raises(WrongError, match="R24"):
+        by_order(tape, 100.0, *turns)
+
+
+def test_r24_an_order_that_waited_for_its_turn_is_right(tape: Tape) -> None:
+    [waited] = by_order(tape, 100.0, -5.0).order_delays
+    assert waited == pytest.approx(95.0, abs=0.01)
 
 
 def test_r37_a_wrong_cut_is_told_within_a_minute(tape: Tape) -> None:

@@ -623,7 +623,8 @@ def test_r41_who_is_cut_by_an_order_is_not_told_to_pay(make: Make) -> None:
     world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
     world.until(lambda: world.relay_state() is At.OPEN, HOUR)
     world.run(10)
-    [sent, cut] = [one["next_step"] for one in world.events("relay")]
+    [pending, sent, cut] = [one["next_step"] for one in world.events("relay")]
+    assert "再次核查" in pending
     assert "与欠费无关" in sent
     assert "何时恢复请询问供电所" in cut
 

@@ -56,7 +56,7 @@ evidence.DRAINED_S = 0.0
 config_switching.Times = other(Times, still_s=1, look_s=1, distance_s=0)
 config_switching.Margins = other(Margins, distance_s=0, operations_max=10_000)
 config_switching.Limits = other(
-    Limits, per_10_minutes=10_000, per_hour=10_000, per_day_percent=1_000_000
+    Limits, per_10_minutes=10_000, per_hour=10_000, per_day_percent=1_000_000, delay_s=0
 )
 sys.exit(daemon.main())
 """

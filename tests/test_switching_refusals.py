@@ -440,7 +440,7 @@ def test_r02_a_meter_that_answers_for_another_is_named(make: Make) -> None:
     """Another meter hangs at its place since this morning and answers at its address."""
     world = ready(make(swapped_at=datetime(2026, 1, 1, 1, tzinfo=UTC)))
     id_ = world.order(**TRIP)
-    world.run(60)
+    world.run(200)
 
     assert untouched(world)
     assert world.stages(id_) == ["accepted", "failed"]

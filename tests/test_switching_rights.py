@@ -345,6 +345,88 @@ def test_r24_each_waits_a_random_while_is_seen_to_wait_and_can_be_stopped(make: 
     assert [len(world.told(f"M{n}")) for n in range(3)] == [1, 0, 1]
 
 
+def pending(world: SwitchWorld) -> dict[str, Any]:
+    """A trip by order that waits for its turn; what the head-end was told of it."""
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(5)
+    world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+    world.quickly(lambda: "trip_pending" in turns(world), 10)
+    [told] = world.events("relay")
+    assert told["command"] == f"c{world.commands}"
+    assert told["next_step"]
+    return dict(told)
+
+
+def ready_to_trip(make: Make, seed: int = 1) -> SwitchWorld:
+    world = make(switching="cuts_per_day_percent = 100", seed=seed)
+    world.to_debt()
+    world.run(2.1 * HOUR)
+    return world
+
+
+def test_r24_a_trip_by_order_waits_a_random_while_too(tmp_path: Path) -> None:
+    waits = []
+    for seed in range(3):
+        world = SwitchWorld(tmp_path / str(seed), seed=seed)
+        world.to_debt()
+        world.run(2.1 * HOUR)
+        told = pending(world)
+        due = unix_s(told["due"])
+        waits.append(due - unix_s(told["at"]))
+        world.until(lambda world=world: bool(world.told()), 300)
+        [(_, trip)] = world.store.operations("M0")
+        assert due <= trip.at < due + 60
+    assert all(0 < one <= 150 for one in waits), "half of what it is valid for"
+    assert len({round(one) for one in waits}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "rule"),
+    [
+        ("stop", {"reason": "the head-end runs wild"}, "R25"),
+        ("approval.revoke", {"by": "agrees", "reason": "the wrong house"}, "R11"),
+        ("account.change", {"account": "1001", "version": 1, "no_cut": OXYGEN}, "R08"),
+    ],
+)
+def test_r24_a_trip_by_order_can_be_stopped_while_it_waits(
+    make: Make, name: str, keys: dict[str, Any], rule: str
+) -> None:
+    world = ready_to_trip(make)
+    told = pending(world)
+    if name == "approval.revoke":
+        keys = {**keys, "approval": f"c{world.commands - 1}"}
+    world.order(name, **keys)
+    world.until(lambda: world.stages(told["command"])[-1:] == ["failed"], 200)
+    assert world.stages(told["command"]) == ["accepted", "failed"]
+    assert rule in world.failed()[0]
+    assert world.told() == []
+
+
+def test_r24_a_power_cut_does_not_give_it_another_turn(make: Make) -> None:
+    world = ready_to_trip(make)
+    due = unix_s(pending(world)["due"])
+    world.power_cut()
+    world.run(5)
+    world.start()
+    world.run(200)
+    assert turns(world).count("trip_pending") == 1
+    assert all(one.at >= due for _, one in world.store.operations("M0"))
+
+
+def test_r24_load_shedding_begins_at_a_random_moment(tmp_path: Path) -> None:
+    waits = []
+    for seed in range(3):
+        world = SwitchWorld(tmp_path / str(seed), seed=seed, switching="quiet_minutes = 0")
+        world.to_debt()
+        world.run(HOUR)
+        shed(world, "1001")
+        asked_at = world.clock.now()
+        world.until(lambda world=world: bool(world.told()), 700)
+        waits.append(world.clock.now() - asked_at)
+    assert all(waited < 660 for waited in waits)
+    assert max(waits) - min(waits) > 30
+
+
 def test_r31_no_trip_within_ten_minutes_of_a_restore(make: Make) -> None:
     world = make(switching="cuts_per_day_percent = 100")
     world.to_cut()

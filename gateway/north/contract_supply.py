@@ -46,6 +46,7 @@ class FailedCheck(Message):
 
 
 RelayTurn = Literal[
+    "trip_pending",
     "trip_sent",
     "open",
     "trip_failed",
@@ -74,14 +75,16 @@ class RelayEvent(Fact):
     meter: Meter
     account: AccountNumber | None = None
     what: RelayTurn = Field(
-        description="open and closed are read back, never assumed; allowed waits for the customer's"
-        " button; held was opened by somebody else, and only a person releases it; load_voltage is"
-        " voltage behind the open relay, from a bypass or a generator: a person has to look."
+        description="trip_pending waits for its moment, ``due``; open and closed are read back,"
+        " never assumed; allowed waits for the customer's button; held was opened by somebody else,"
+        " and only a person releases it; load_voltage is voltage behind the open relay, from a"
+        " bypass or a generator: a person has to look."
     )
     cause: Sentence = Field("", description="What led to it: arrears, an order, a top-up ...")
     command: Id | None = Field(None, description="The order it follows from.")
     reason: Told = ""
     next_step: Told = ""
+    due: Instant | None = Field(None, description="Of trip_pending: when it is sent, or later.")
     since: Instant | None = Field(None, description="From when on this was wanted.")
     took_s: int | None = Field(None, ge=0, description="From then until now.")
     before: Values = Field(default_factory=dict)

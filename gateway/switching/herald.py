@@ -49,6 +49,10 @@ _ASKS: Mapping[
 }
 _WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "zh": {
+        "trip_pending": (
+            "即将按指令停电。",
+            "停电前会再次核查；如家中有人依赖用电设备，请立即告知。",
+        ),
         "trip_sent": ("停电命令已发出。", "正在核实；充值后即恢复供电。"),
         "open": ("已停电。", "充值至合闸允许金额后即恢复供电。"),
         "trip_failed": ("停电未成功，仍在供电。", "将派人到现场检查。"),
@@ -67,6 +71,10 @@ _WORDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "wrong_cut": ("停电有误，立即恢复供电。", "正在恢复供电。"),
     },
     "en": {
+        "trip_pending": (
+            "The supply is to be cut soon, by an order.",
+            "All is checked once more; say so now if somebody depends on electric equipment.",
+        ),
         "trip_sent": ("The command to cut was sent.", "It is verified; a top-up restores supply."),
         "open": ("The supply is cut.", "A top-up up to the amount to close restores it."),
         "trip_failed": ("The cut failed, supply goes on.", "Somebody will come and look."),
@@ -118,7 +126,7 @@ class Herald:
     ) -> None:
         """A relay was switched, or was found to have moved; in a transaction."""
         at, clock = self._recorder.stamp()
-        language = account.language if account and account.language in _WORDS else "zh"
+        language = _language(account)
         reason, next_step = _WORDS[language].get(what, ("", ""))
         if what in ("trip_sent", "open") and kept.purpose is not Purpose.ARREARS:
             next_step = _BY_ORDER[language][what == "open"]
@@ -141,6 +149,25 @@ class Herald:
                 before=_numbers(before or {}),
                 after=_numbers(after or {}),
                 dry=dry,
+            )
+        )
+
+    def pending(self, meter: str, account: Account, command: str, cause: str, due: float) -> None:
+        """A trip by order has its turn (R24); in a transaction.  ``due`` is Unix time."""
+        at, clock = self._recorder.stamp()
+        reason, next_step = _WORDS[_language(account)]["trip_pending"]
+        self._recorder.fact(
+            RelayEvent(
+                at=at,
+                clock=clock,
+                meter=meter,
+                account=account.number,
+                what="trip_pending",
+                cause=cause[:SENTENCE_MAX],
+                command=command,
+                reason=reason,
+                next_step=next_step,
+                due=contract.instant(due),
             )
         )
 
@@ -187,6 +214,10 @@ class Herald:
                 dry=facts.box.dry_run,
             )
         )
+
+
+def _language(account: Account | None) -> str:
+    return account.language if account and account.language in _WORDS else "zh"
 
 
 def _numbers(values: Mapping[str, str]) -> dict[str, str]:

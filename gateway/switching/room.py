@@ -157,7 +157,7 @@ class SwitchingRoom:
             world.submit,
             lambda: world.reach().up,
         )
-        self._orders = SupplyOrders(steps, self.cutting, self.judging, self.work, desk)
+        self._orders = SupplyOrders(steps, self.cutting, self.judging, self.work, desk, world.draw)
         self._evidence = evidence
         self.work.recheck = self._recheck
         self.work.stopped = switch.at_hand

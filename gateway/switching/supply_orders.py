@@ -15,7 +15,7 @@ Used by the core alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -62,8 +62,11 @@ class SupplyOrders:
         judging: Judging,
         work: RelayWork,
         desk: ApprovalDesk,
+        draw: Callable[[], float],
     ) -> None:
+        """``draw`` is a source of [0, 1), for the random part of a cut's delay (R24)."""
         self._steps = steps
+        self._draw = draw
         self._store = steps.rooms.store
         self._relays = steps.relays
         self._cutting = cutting
@@ -71,7 +74,7 @@ class SupplyOrders:
         self._work = work
         self._desk = desk
         self._answer = steps.answer
-        self._trips = TripOrders(steps, judging, work, desk)
+        self._trips = TripOrders(steps, judging, work, desk, draw)
         self._walk = ShedWalk(steps, judging, work)
         self._at: dict[str, float] = {}
         """By order, Unix time before which there is nothing to do for it."""
@@ -96,7 +99,7 @@ class SupplyOrders:
                 return self._protect(given, order)
             case orders.ShedLoad():
                 problem = self._too_many() or self._walk.problem(order)
-                return Outcome("refused", problem) if problem else self._keep(given)
+                return Outcome("refused", problem) if problem else self._shed(given, order)
             case orders.ShedEnd():
                 return self._walk.end(order)
         return self._said(given, order)
@@ -136,12 +139,13 @@ class SupplyOrders:
         cases = (one.command for one in self._store.cases())
         return command in (*relays, *cases) or self._store.order(command) is not None
 
-    def _keep(self, given: Given) -> Outcome:
-        """Have the desk count the vote in it, and keep it as under way."""
-        command = given.command
-        outcome = self._desk.execute(command, given.by, given.wall, at_box=given.at_box)
+    def _shed(self, given: Given, order: orders.ShedLoad) -> Outcome:
+        """Have the desk count the vote in it, and begin it at a random moment (R24)."""
+        command, wall = given.command, given.wall
+        outcome = self._desk.execute(command, given.by, wall, at_box=given.at_box)
         if outcome.stage != "refused":
-            self._begin(command)
+            most_s = min(self._steps.settings.limits.delay_s, contract.unix_s(order.until) - wall)
+            self._begin(command, again_at=wall + self._draw() * max(0.0, most_s))
         return outcome
 
     def _begin(self, command: contract.Command, **progress: object) -> None:
@@ -251,9 +255,9 @@ class SupplyOrders:
         command = self._command(underway)
         match command.command:
             case orders.RelayTrip() as order:
-                if underway.progress:
+                if "sent" in underway.progress:
                     return math.inf  # what becomes of the relay ends it
-                return self._trips.go_on(command, order, now, wall)
+                return self._trips.go_on(underway, command, order, now, wall)
             case orders.RelayProtect(meter=meter) | orders.RelayClose(meter=str(meter)):
                 asked = self._work.examine(meter, partial(self._errands.looked, command), now)
                 return wall + (PACE_S if asked else BUSY_S)

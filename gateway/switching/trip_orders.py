@@ -2,15 +2,16 @@
 
 Taken in, in the transaction that remembers its command, as an order under way.  What waiting cannot
 cure is refused there: another's meter, a protected account, a latch, a trip under way.  Else it
-waits for the approval of another key, as long as it is valid; then comes a fresh look at the meter,
-the judgement, and the frame.
+waits for the approval of another key, as long as it is valid; then for a random moment (R24); then
+comes a fresh look at the meter, the judgement, and the frame.
 
 Used by the core alone, through gateway/switching/supply_orders.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from gateway.disconnection import mass_limits
 from gateway.disconnection.facts import Facts, Purpose
@@ -35,7 +36,7 @@ FOR_GOOD = frozenset(("address", "meter", "account", "protected", "dispute"))
 """Checks that no second person and no waiting cures."""
 PACE_S, BUSY_S = 10.0, 1.0
 """How often an order under way is looked at, and whether a meter is free."""
-WAITS = "sent once every check holds; until another key has approved it, it waits"
+WAITS = "sent at a random moment once every check holds and another key has approved it"
 
 
 class TripOrders:
@@ -47,8 +48,11 @@ class TripOrders:
         judging: Judging,
         work: RelayWork,
         desk: ApprovalDesk,
+        draw: Callable[[], float],
     ) -> None:
+        """``draw`` is a source of [0, 1), for the random part of a cut's delay (R24)."""
         self._steps = steps
+        self._draw = draw
         self._store = steps.rooms.store
         self._relays = steps.relays
         self._judging = judging
@@ -103,9 +107,14 @@ class TripOrders:
         return ""
 
     def go_on(
-        self, command: contract.Command, order: orders.RelayTrip, now: float, wall: float
+        self,
+        underway: Underway,
+        command: contract.Command,
+        order: orders.RelayTrip,
+        now: float,
+        wall: float,
     ) -> float:
-        """Have it judged if another person has agreed; or end it when its time is over.
+        """Have it judged at its turn, once another person has agreed; or end it after its time.
 
         Returns the Unix time of the next try.
         """
@@ -113,18 +122,33 @@ class TripOrders:
         if wall > not_after:
             self._work.act(now, partial(self._run_out, command, order, wall))
             return wall + BUSY_S
-        ready: list[bool] = []
-
-        def look() -> None:
-            if facts := self._facts(command, order, wall):
-                failed = preflight(facts).failed
-                ready.append(all(one.code != "approval" for one in failed))
-
-        if not self._work.act(now, look):
-            return wall + BUSY_S
-        if not any(ready):
-            return not_after + BUSY_S  # an approval has it looked at
+        turn: Any = underway.progress.get("turn")
+        if turn is None:
+            given: list[float] = []
+            if not self._work.act(now, lambda: given.extend(self._turn(command, order, wall))):
+                return wall + BUSY_S
+            if not given:
+                return not_after + BUSY_S  # an approval has it looked at
+            [turn] = given
+        if wall < turn:
+            return float(turn)
         return wall + (PACE_S if self.examine(command, order.meter, now) else BUSY_S)
+
+    def _turn(
+        self, command: contract.Command, order: orders.RelayTrip, wall: float
+    ) -> Iterator[float]:
+        """Give it a random moment of its own, and say so, if enough agree; in a transaction."""
+        facts = self._facts(command, order, wall)
+        if facts is None or any(one.code == "approval" for one in preflight(facts).failed):
+            return
+        # It is not to run out for having waited, nor because the line is busy then.
+        most_s = (contract.unix_s(command.not_after) - wall) / 2
+        turn = wall + self._draw() * min(self._steps.settings.limits.delay_s, most_s)
+        self._store.set_order(Underway(command.id, command.model_dump_json(), {"turn": turn}))
+        if account := self._steps.rooms.accounts.current(order.account):
+            herald = self._steps.herald
+            herald.pending(order.meter, account, command.id, order.reason, turn)
+        yield turn
 
     def examine(self, command: contract.Command, meter: str, now: float) -> bool:
         """Have it judged by a fresh look.  False if the meter is not free."""
