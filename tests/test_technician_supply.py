@@ -24,7 +24,7 @@ from gateway.store.commands import Result as Stage
 from gateway.store.database import Database, open_store
 from gateway.store.letterbox import Letterbox
 from gateway.store.precautions import Precautions, Served, Stop
-from gateway.store.switching import Decided, KeptCase, KeptRelay, Switching
+from gateway.store.switching import Decided, KeptCase, KeptRelay, Switching, Underway
 from gateway.technician.cli import main
 from gateway.technician.letter import Answer, desk, tell
 from tests.accounts import account
@@ -279,6 +279,39 @@ def test_the_papers_are_shown(site: tuple[Path, Database]) -> None:
     assert "delegation d-1 of disconnect by key chief" in why
     assert "notice 1 served 2026-01-01 08:00 by sms" in why
     assert "all cuts are stopped: key watch ordered it: storm" in why
+
+
+def test_a_trip_by_order_that_waits_for_its_turn_is_told(site: tuple[Path, Database]) -> None:
+    path, store = site
+    fitter = RIGHTS["fitter"][0]
+    trip = signed_by(fitter, "t-1", BY_NAME["relay.trip"]).model_dump_json()
+    shown = []
+    for progress in ({}, {"turn": START + 90}, {"sent": START + 95}):
+        with store.transaction():
+            Switching(store).set_order(Underway("t-1", trip, progress))
+        why = ("disconnect", "why", "1001", "--language", "en", "--config", path)
+        shown.append((taiqu("disconnect", "list", "--config", path).output, taiqu(*why).output))
+    trip_of = "trip of meter A1 by order t-1: "
+    for output in shown[0]:
+        assert f"{trip_of}waits for an approval by another key" in output
+        assert "is to be cut" not in output
+    assert f"{trip_of}its turn is 2026-01-01 08:01" in shown[1][0]
+    said = "By an order, not for the amount owed, the supply is to be cut on 2026-01-01 08:01"
+    assert shown[1][1].startswith(said)
+    assert f"{trip_of}sent 2026-01-01 08:01" in shown[2][1]
+    assert "is to be cut" not in shown[2][1]
+
+
+def test_a_load_shedding_is_told_to_whom_it_names(site: tuple[Path, Database]) -> None:
+    path, store = site
+    fitter = RIGHTS["fitter"][0]
+    shed = signed_by(fitter, "s-1", BY_NAME["shed"]).model_dump_json()
+    with store.transaction():
+        Switching(store).set_order(Underway("s-1", shed, {"shed": ["1001"]}))
+    for arguments in (("list",), ("why", "1001")):
+        shown = taiqu("disconnect", *arguments, "--config", path).output
+        assert "load shedding s-1 until " in shown
+        assert ": 1001 (" in shown
 
 
 CASE = case.Case(

@@ -78,6 +78,12 @@ def ended(case: Case, language: str) -> str:
     return ENDED[Cancel(case.ended)][column]
 
 
+def ordered(at: float, zone: tzinfo, language: str) -> str:
+    """That a trip by order waits for its turn (R24); ``at`` is Unix time."""
+    language = language[:2] if language[:2] in _LANGUAGES else _LANGUAGES[0]
+    return SENTENCES[language]["ordered"].format(at=_moment(at, zone, language))
+
+
 def missing_e4(case: Case, facts: Facts, policy: Policy) -> int:
     """How much has to be paid to end it, in whole fen as 1/10,000 yuan; 0: nothing more.
 

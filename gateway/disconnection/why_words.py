@@ -67,6 +67,8 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "nothing_against": "目前没有原因阻止停电。",
         "allowed": "电能表已允许合闸：请按住表上按钮约 3 秒，即可恢复供电。",
         "held": "电能表被他人断开，可能有人在作业，需由运维人员到现场解除。",
+        "ordered": "因调度或作业指令，计划在 {at} 或稍后停电，与欠费无关；停电前还要逐项检查。"
+        "如家中有人依赖用电设备，请立即告知。",
         "by_order": "供电因调度或作业命令断开，与欠费无关；何时恢复请询问供电所。",
         "restoring": "正在恢复供电，会一直重试直到成功。",
         "stuck_open": "合闸命令未生效，已派人处理，同时继续重试。",
@@ -102,6 +104,9 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "allowed": "The meter allows the supply: hold its button for about 3 seconds.",
         "held": "Somebody else opened the meter and may be working there; a technician has to"
         " release it.",
+        "ordered": "By an order, not for the amount owed, the supply is to be cut on {at} or a"
+        " little later, after one more check of everything.  If somebody at home depends on"
+        " electric equipment, say so now: that stops it.",
         "by_order": "The supply was cut by an order, not for the amount owed; the operator can say"
         " why and until when.",
         "restoring": "The supply is being restored; it is tried until it succeeds.",

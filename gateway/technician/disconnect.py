@@ -15,7 +15,7 @@ from tabulate import tabulate
 from gateway.disconnection.case import State
 from gateway.disconnection.friendly import protected
 from gateway.disconnection.votes import Action, Step, Vote
-from gateway.disconnection.why import ended
+from gateway.disconnection.why import ended, ordered
 from gateway.disconnection.why import why as explain
 from gateway.north.approvals import DAY_S, void
 from gateway.north.contract import instant
@@ -35,6 +35,7 @@ from gateway.technician.outlook import Outlook, Window
 from gateway.technician.relay import moment, reason_option
 from gateway.technician.stored import reading
 from gateway.technician.supply_figures import summary
+from gateway.technician.under_way import ordered_cuts
 
 ACTIONS = click.Choice([one.value for one in (Action.DISCONNECT, Action.TRIP, Action.SHED)])
 RUN_OUT_S = 30 * DAY_S
@@ -72,6 +73,8 @@ def list_(path: Path) -> None:
             click.echo(f"this gateway disconnects nobody: {path} has no [switching]")
         else:
             click.echo(_cases(window))
+        for one in ordered_cuts(window):
+            click.echo(f"\n{one.said}")
         if votes := ApprovalReader(window.file).standing(window.now):
             click.echo("\n" + _votes(votes, window.zone))
         for line in _for_all(window):
@@ -148,9 +151,13 @@ def why(path: Path, number: str, language: str | None) -> None:
         if account is None:
             raise click.ClickException(f"no account {number}; taiqu account list shows them all")
         outlook = window.outlook(account)
+        spoken = language or account.language
+        for one in ordered_cuts(window, number):
+            if one.turn is not None:
+                click.echo(ordered(one.turn, window.zone, spoken))
         if isinstance(outlook, NoPoint):
             chinese, english = REASONS[outlook]
-            if (language or account.language).startswith("en"):
+            if spoken.startswith("en"):
                 click.echo(f"Account {number} is not cut from here: {english}.")
             else:
                 click.echo(f"账户 {number} 不由本网关停电：{chinese}。")
@@ -159,7 +166,7 @@ def why(path: Path, number: str, language: str | None) -> None:
             click.echo(f"account {number} is not disconnected from here: {outlook}")
             return
         found = outlook.case, outlook.facts, outlook.setting
-        for line in explain(*found, language or account.language):
+        for line in explain(*found, spoken):
             click.echo(line)
         click.echo("\nfor the technician:")
         for line in _papers(window, account, outlook):
@@ -173,6 +180,8 @@ def _papers(window: Window, account: Account, outlook: Outlook) -> Iterator[str]
     yield f"case: {case.state}{since}" + (f", ended: {ended(case, 'en')}" if case.ended else "")
     if kept := SwitchingReader(file).relay(case.meter):
         yield _relay(kept, zone)
+    for cut in ordered_cuts(window, account.number):
+        yield cut.said
     veto = outlook.facts.account.no_cut if outlook.facts.account else None
     if veto:
         yield f"protected until {veto.until or 'removed'}: {veto.reason}"
