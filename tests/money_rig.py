@@ -20,7 +20,7 @@ from gateway.recorder import Recorder
 from gateway.store.database import Database, open_store
 from gateway.store.outbox import Lane, Outbox
 from gateway.store.readings import Freeze, Gap, Readings
-from simulators.area import PROFILES
+from tests.places import HOME, KIND, place
 
 START = date(2026, 1, 31)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -48,40 +48,14 @@ def flat(price: str = "0.50", version: int = 1, since: str = "2026-01-01") -> st
     return FLAT.format(price=price, version=version, since=since, check=check)
 
 
-CONFIG = """
-[gateway]
-name = "money"
-profiles = "{profiles}"
-run_directory = "run"
-[store]
-directory = "store"
-ballast_mib = 1
-[mqtt]
-brokers = ["mqtt://one:1883"]
-[prepayment]
-tariffs = "tariffs"
+LIMITS = """
 reserve_days = 30
 jump_times = 10
 jump_floor_kwh = 50
-[[policy]]
-name = "home"
-alert_1 = "20.00"
-alert_2 = "10.00"
-hysteresis = "2.00"
-overdraft = "5.00"
+"""
+HELP = """
 emergency = "10.00"
 hoarding = "1000.00"
-close_allowed = "5.00"
-[[policy]]
-name = "kind"
-alert_1 = "20.00"
-alert_2 = "10.00"
-emergency = "10.00"
-emergency_automatic = true
-{more}
-[[line]]
-name = "east"
-port = "socket://127.0.0.1:7001"
 """
 
 
@@ -90,7 +64,7 @@ class Money:
 
     def __init__(self, directory: Path, meters: int = 3, more: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        text = CONFIG.format(profiles=PROFILES, more=more)
+        text = place("money", LIMITS, HOME, HELP, KIND, more)
         for n in range(meters):
             text += (
                 f'[[meter]]\nasset = "M{n}"\nline = "east"\naddress = "{n:012}"\n'

@@ -8,9 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from gateway.north.signatures import Key, Keys, Role, from_text
-from simulators.area import PROFILES
 from simulators.customers import Customer, Kind
 from simulators.seller import Seller
+from tests.places import HOME, KIND, place
 from tests.tariffs import component, table, tariff_text
 
 SHIPPED = Path(__file__).parent.parent / "config" / "tariffs"
@@ -28,39 +28,10 @@ KEYS = Keys(
     }
 )
 
-CONFIG = """
-[gateway]
-name = "money"
-profiles = "{profiles}"
-run_directory = "run"
-[store]
-directory = "store"
-ballast_mib = 1
-[mqtt]
-brokers = ["mqtt://one:1883"]
-[prepayment]
-tariffs = "tariffs"
-jump_floor_kwh = 50
-[[policy]]
-name = "home"
-alert_1 = "20.00"
-alert_2 = "10.00"
-hysteresis = "2.00"
-overdraft = "5.00"
-hoarding = "1500.00"
-close_allowed = "5.00"
-[[policy]]
-name = "kind"
-alert_1 = "20.00"
-alert_2 = "10.00"
-emergency = "10.00"
-emergency_automatic = true
+VOUCHERS = """
 [[voucher_key]]
 id = 1
 public = "{voucher_key}"
-[[line]]
-name = "east"
-port = "socket://127.0.0.1:7001"
 """
 
 COMMERCE = tariff_text(
@@ -170,7 +141,8 @@ def dearer(text: str, number: int, since: date) -> str:
 def write_config(directory: Path, customers: Sequence[Customer]) -> Path:
     """The configuration that knows all meters, also those that are fitted only later."""
     voucher_key = Seller("voucher", VOUCHER_SEED).public
-    text = CONFIG.format(profiles=PROFILES, voucher_key=voucher_key)
+    own = 'hoarding = "1500.00"\n', KIND, VOUCHERS.format(voucher_key=voucher_key)
+    text = place(GATEWAY, "jump_floor_kwh = 50\n", HOME, *own)
     fitted = [(one, meter) for one in customers for meter in one.fitted]
     for n, (customer, meter) in enumerate(fitted, 1):
         text += (

@@ -32,7 +32,7 @@ from gateway.store.commands import Commands
 from gateway.store.outbox import Message
 from gateway.switching.room import SwitchingRoom, World
 from gateway.uplink import Reach
-from simulators.area import PROFILES
+from tests.places import HOME, place
 from tests.switch_disk import Disk, Ears, Platter
 from tests.switch_persons import KEYS
 from tests.switch_street import BEGIN, HOMES, ZONE, Home
@@ -42,31 +42,11 @@ DAY = timedelta(days=1)
 OPENED = day_of(BEGIN, ZONE) - DAY
 WATCH_S = 12 * 3600
 """Between looks at an open relay: in between the polls, which are not played, would tell."""
-CONFIG = f"""
-[gateway]
-name = "{GATEWAY}"
-profiles = "{PROFILES}"
-run_directory = "run"
-[store]
-directory = "store"
-ballast_mib = 1
-[mqtt]
-brokers = ["mqtt://one:1883"]
-[prepayment]
-tariffs = "tariffs"
-[[policy]]
-name = "home"
-alert_1 = "20.00"
-alert_2 = "10.00"
-hysteresis = "2.00"
-overdraft = "5.00"
+HELP = """
 emergency = "10.00"
 hoarding = "100000.00"
-close_allowed = "5.00"
-[[line]]
-name = "east"
-port = "socket://127.0.0.1:7001"
 """
+CONFIG = place(GATEWAY, HOME, HELP)
 
 
 class Outside(Protocol):

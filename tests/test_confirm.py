@@ -32,6 +32,22 @@ def verdict(found: Confirmation, amount: int, at: float) -> Verdict:
     return found.judge("M", "00010000", {IMPORT: amount}, at)[0]
 
 
+def meter() -> MeterConfig:
+    profile = load(SHIPPED / "dlt645-2007-single-phase.toml")
+    return MeterConfig(
+        asset="M",
+        line="east",
+        address="000000000001",
+        profile=profile,
+        points=profile.default_points,
+        period_s=900,
+        settings=PortSettings(),
+        timeout_s=1.0,
+        guard_s=0.05,
+        max_kw=23,
+    )
+
+
 def test_what_fits_is_accepted_and_costs_nothing() -> None:
     found = confirmation(50_000)
 
@@ -113,22 +129,7 @@ def test_a_meter_that_always_miscounts_is_asked_twice_once() -> None:
 
 
 def test_the_limits_of_a_meter_come_from_its_profile() -> None:
-    profile = load(SHIPPED / "dlt645-2007-single-phase.toml")
-    config = MeterConfig(
-        asset="M",
-        line="east",
-        address="000000000001",
-        profile=profile,
-        points=profile.default_points,
-        period_s=900,
-        settings=PortSettings(),
-        timeout_s=1.0,
-        least_timeout_s=1.0,
-        guard_s=0.05,
-        max_kw=23,
-    )
-
-    limits = limits_of(config)
+    limits = limits_of(meter())
 
     assert limits.steps[IMPORT] == 10
     assert limits.rates[IMPORT] == tuple(f"{IMPORT}_t{n}" for n in (1, 2, 3, 4))
@@ -151,19 +152,7 @@ def test_a_register_of_the_past_may_contradict_what_is_known() -> None:
 
 
 def test_meters_of_one_kind_share_their_limits() -> None:
-    profile = load(SHIPPED / "dlt645-2007-single-phase.toml")
-    one = MeterConfig(
-        asset="M",
-        line="east",
-        address="000000000001",
-        profile=profile,
-        points=profile.default_points,
-        period_s=900,
-        settings=PortSettings(),
-        timeout_s=1.0,
-        guard_s=0.05,
-        max_kw=23,
-    )
+    one = meter()
 
     limits = limits_of_all([one, replace(one, asset="N"), replace(one, asset="O", max_kw=24)])
 
