@@ -184,7 +184,8 @@ def _hint(desk: Desk, reason: str) -> str:
     keys = f"the key file that [keys] in {desk.config.path} names"
     hints = {
         Why.UNSIGNED: "sign it: give the command --key FILE; see taiqu key",
-        Why.UNKNOWN: f"taiqu key show FILE prints the lines that belong into {keys}; then restart",
+        Why.UNKNOWN: f"taiqu key show FILE prints the lines that belong into {keys};"
+        " they count within a minute",
         Why.WRONG: f"{keys} has another key of this name: compare taiqu key show of both files",
         Why.REVOKED: "take another key; this one was lost or given up",
         Why.EARLY: "take another key, or wait",
