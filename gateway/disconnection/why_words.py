@@ -9,7 +9,7 @@ from gateway.disconnection.case import Cancel, State
 
 STATES: Mapping[str, Mapping[State, str]] = {
     "zh": {
-        State.WATCH: "账户 {account} 没有正在进行的停电程序。",
+        State.WATCH: "账户 {account} 没有正在进行的欠费停电程序。",
         State.WARNED: "账户 {account} 余额偏低，已发出提醒；目前不会停电。",
         State.DUE: "账户 {account} 已达到停电条件，正在送达停电通知；送达后 {lead} 内不会停电。",
         State.NOTICE_SERVED: "停电通知已于 {notice} 送达，正在等待审批。",
@@ -23,7 +23,7 @@ STATES: Mapping[str, Mapping[State, str]] = {
         State.UNKNOWN: "停电命令的结果尚不清楚，将派人到现场检查。",
     },
     "en": {
-        State.WATCH: "No disconnection of account {account} is under way.",
+        State.WATCH: "Account {account} is not being disconnected for what it owes.",
         State.WARNED: "The balance of account {account} is low and a reminder was sent; nothing is"
         " cut now.",
         State.DUE: "Account {account} has reached the point of disconnection; the notice is on its"
