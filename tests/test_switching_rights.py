@@ -402,6 +402,19 @@ def test_r24_a_trip_by_order_can_be_stopped_while_it_waits(
     assert world.told() == []
 
 
+def test_r24_no_cut_is_announced_that_could_not_follow(make: Make) -> None:
+    world = ready_to_trip(make)
+    world.order("stop", reason="the head-end runs wild")
+    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
+    world.run(5)
+    id_ = world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+    world.until(lambda: world.stages(id_)[-1:] == ["failed"], 10)
+    assert world.stages(id_) == ["accepted", "failed"]
+    assert world.result(id_)["data"]["failed"] == ["stopped"]
+    assert turns(world) == []
+    assert "R25" in world.failed()[0]
+
+
 def test_r24_a_power_cut_does_not_give_it_another_turn(make: Make) -> None:
     world = ready_to_trip(make)
     due = unix_s(pending(world)["due"])

@@ -8,7 +8,8 @@ comes a fresh look at the meter, the judgement, and the frame.
 Used by the core alone, through gateway/switching/supply_orders.py.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,6 +35,8 @@ from gateway.switching.supply_point import meter_of
 
 FOR_GOOD = frozenset(("address", "meter", "account", "protected", "dispute"))
 """Checks that no second person and no waiting cures."""
+BY_LOOK = frozenset(("meter_number", "relay"))
+"""Checks that only a look at the meter can pass."""
 PACE_S, BUSY_S = 10.0, 1.0
 """How often an order under way is looked at, and whether a meter is free."""
 WAITS = "sent at a random moment once every check holds and another key has approved it"
@@ -125,30 +128,39 @@ class TripOrders:
         turn: Any = underway.progress.get("turn")
         if turn is None:
             given: list[float] = []
-            if not self._work.act(now, lambda: given.extend(self._turn(command, order, wall))):
+            if not self._work.act(now, lambda: given.append(self._turn(command, order, wall))):
                 return wall + BUSY_S
-            if not given:
-                return not_after + BUSY_S  # an approval has it looked at
             [turn] = given
         if wall < turn:
             return float(turn)
         return wall + (PACE_S if self.examine(command, order.meter, now) else BUSY_S)
 
-    def _turn(
-        self, command: contract.Command, order: orders.RelayTrip, wall: float
-    ) -> Iterator[float]:
-        """Give it a random moment of its own, and say so, if enough agree; in a transaction."""
+    def _turn(self, command: contract.Command, order: orders.RelayTrip, wall: float) -> float:
+        """Give it a random moment of its own, and say so, if enough agree and nothing else is
+        against it; in a transaction.  Returns the Unix time of the next look.
+        """
+        not_after = contract.unix_s(command.not_after)
         facts = self._facts(command, order, wall)
-        if facts is None or any(one.code == "approval" for one in preflight(facts).failed):
-            return
+        account = self._steps.rooms.accounts.current(order.account)
+        if facts is None or account is None:
+            return not_after + BUSY_S
+        decision = preflight(facts)
+        against = [one for one in decision.failed if one.code not in BY_LOOK]
+        if any(one.code == "approval" for one in against):
+            return not_after + BUSY_S  # an approval has it looked at
+        if against:
+            # The customer is not told of a cut that could not follow.
+            self._judging.record(facts, decision, order.meter)
+            reason, codes = "; ".join(one.text for one in against), [one.code for one in against]
+            data = {"dry_run": decision.dry, "failed": codes}
+            self._finish(command.id, "failed", wall, reason, data)
+            return math.inf
         # It is not to run out for having waited, nor because the line is busy then.
-        most_s = (contract.unix_s(command.not_after) - wall) / 2
-        turn = wall + self._draw() * min(self._steps.settings.limits.delay_s, most_s)
+        most_s = min(self._steps.settings.limits.delay_s, (not_after - wall) / 2)
+        turn = wall + self._draw() * most_s
         self._store.set_order(Underway(command.id, command.model_dump_json(), {"turn": turn}))
-        if account := self._steps.rooms.accounts.current(order.account):
-            herald = self._steps.herald
-            herald.pending(order.meter, account, command.id, order.reason, turn)
-        yield turn
+        self._steps.herald.pending(order.meter, account, command.id, order.reason, turn)
+        return turn
 
     def examine(self, command: contract.Command, meter: str, now: float) -> bool:
         """Have it judged by a fresh look.  False if the meter is not free."""
