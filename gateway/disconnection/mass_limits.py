@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.disconnection.facts import DAY_S, HOUR_S
 
 TEN_MINUTES_S = 600
+_NAMES = {TEN_MINUTES_S: "10 minutes", HOUR_S: "60 minutes", DAY_S: "24 hours"}
 KEEP_S = DAY_S
 """Times older than this concern no window."""
 APART_S = 5.0
@@ -148,7 +149,7 @@ def asked(state: State, limits: Limits, accounts: int, at: float, now: float) ->
     after = replace(state, asked=times)
     for window_s, most in _windows(limits, accounts):
         if any(_count(times, begin, window_s) > most for begin in times):
-            reason = f"more than {most} cuts were asked for within {window_s // 60} minutes"
+            reason = f"more than {most} cuts were asked for within {_NAMES[window_s]}"
             return _latch(after, reason)
     return after
 
@@ -276,7 +277,7 @@ def _reasons(state: State, limits: Limits, accounts: int, now: float) -> Iterato
     for window_s, most in _windows(limits, accounts):
         done = sum(at > now - window_s for at in state.cut)
         if done >= most:
-            yield "R21", f"{done} cuts in the last {window_s // 60} minutes, {most} are allowed"
+            yield "R21", f"cuts in the last {_NAMES[window_s]}: {done}, allowed: {most}"
     if state.latched:
         yield "R22", f"latched: {state.latched}"
     if state.quiet_from is None or now < state.quiet_from + limits.quiet_s:
