@@ -344,6 +344,28 @@ def test_all_relays_are_closed_at_the_box_only_also_those_that_were_believed_clo
         assert world.told(asset)[-1] == "allow_close"
 
 
+def test_closing_all_ends_what_would_cut_again(make: Make) -> None:
+    world = make(count=3, switching="quiet_minutes = 0\ncuts_per_day_percent = 100")
+    world.to_debt()
+    world.open("1002", "M1")
+    world.run(HOUR)
+    until = instant(world.clock.now() + 4 * HOUR)
+    rows = [{"account": one, "load": "1.0"} for one in ("1002", "1001")]
+    shed = world.order(
+        "shed", order="1", first="2026-01-01", last="2026-01-31", rows=rows, goal="2.0",
+        until=until, reason="the transformer is too hot",
+    )  # fmt: skip
+    world.order("disconnect.approve", action="shed", request=shed)
+    world.until(lambda: world.relay_state("M1") is At.OPEN, HOUR)
+    cut = len(world.told())
+    at_the_box(world, "all", name="relay.close", all=True, reason="all are cut")
+    world.run(HOUR)
+    assert world.stages(shed)[-1] == "confirmed"
+    assert world.result(shed)["reason"] == "ordered for all"
+    assert world.told("M1") == ["trip", "allow_close"]
+    assert world.told()[cut:] in ([], ["allow_close"]), "the walk has gone no further"
+
+
 # --- again, much later, and very many -------------------------------------------------------------
 
 

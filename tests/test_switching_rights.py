@@ -345,11 +345,15 @@ def test_r24_each_waits_a_random_while_is_seen_to_wait_and_can_be_stopped(make: 
     assert [len(world.told(f"M{n}")) for n in range(3)] == [1, 0, 1]
 
 
-def pending(world: SwitchWorld) -> dict[str, Any]:
-    """A trip by order that waits for its turn; what the head-end was told of it."""
+def order_trip(world: SwitchWorld) -> str:
     world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
     world.run(5)
-    world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+    return world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+
+
+def pending(world: SwitchWorld) -> dict[str, Any]:
+    """A trip by order that waits for its turn; what the head-end was told of it."""
+    order_trip(world)
     world.quickly(lambda: "trip_pending" in turns(world), 10)
     [told] = world.events("relay")
     assert told["command"] == f"c{world.commands}"
@@ -402,12 +406,33 @@ def test_r24_a_trip_by_order_can_be_stopped_while_it_waits(
     assert world.told() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("relay.close", {"meter": "M0", "reason": "the wrong house"}),
+        ("disconnect.cancel", {"account": "1001", "reason": "the wrong house"}),
+    ],
+)
+def test_r24_who_wants_supply_ends_a_trip_that_waits(
+    make: Make, name: str, keys: dict[str, Any]
+) -> None:
+    world = ready_to_trip(make)
+    told = pending(world)
+    id_ = world.order(name, **keys)
+    world.until(lambda: world.stages(id_)[-1:] == ["confirmed"], 60)
+    assert world.stages(told["command"]) == ["accepted", "failed"]
+    assert id_ in world.result(told["command"])["reason"]
+    world.run(200)
+    assert world.told() == []
+    again = order_trip(world)
+    world.until(lambda: world.stages(again)[-1:] == ["confirmed"], 700)
+    assert world.told() == ["trip"], "a later order is another one"
+
+
 def test_r24_no_cut_is_announced_that_could_not_follow(make: Make) -> None:
     world = ready_to_trip(make)
     world.order("stop", reason="the head-end runs wild")
-    world.order("disconnect.approve", action="trip", account="1001", debt_max="100.00")
-    world.run(5)
-    id_ = world.order("relay.trip", meter="M0", account="1001", reason="works on the line")
+    id_ = order_trip(world)
     world.until(lambda: world.stages(id_)[-1:] == ["failed"], 10)
     assert world.stages(id_) == ["accepted", "failed"]
     assert world.result(id_)["data"]["failed"] == ["stopped"]

@@ -61,7 +61,10 @@ class RelayTrip(SwitchingOrder):
 
 
 class RelayClose(SwitchingOrder):
-    """Allow a relay to close (合闸允许), also one that is held (人工断开)."""
+    """Allow a relay to close (合闸允许), also one that is held (人工断开).
+
+    A trip of it by order that was not sent yet is over; ``all`` ends load sheddings, too.
+    """
 
     name: Literal["relay.close"]
     meter: Meter | None = None
@@ -134,7 +137,8 @@ class DisconnectApprove(SwitchingOrder):
 
 
 class DisconnectCancel(SwitchingOrder):
-    """Stop the disconnection of an account; one that is cut already is restored.
+    """Stop the disconnection of an account, also a trip by order that was not sent yet; one that is
+    cut already is restored.
 
     Confirmed at once, or when the supply is proven to be back.
     """

@@ -21,6 +21,7 @@ from gateway.disconnection.relay_table import Signal, State
 from gateway.north import contract
 from gateway.north import contract_switching as orders
 from gateway.north.commands import key_of
+from gateway.north.parts import command_of
 from gateway.orders import Outcome
 from gateway.store.switching import KeptRelay, Underway
 from gateway.switching.case_steps import CaseSteps
@@ -105,10 +106,21 @@ class ShedWalk:
         underway = self._store.order(order.shed)
         if underway is None:
             return Outcome("refused", f"shed: no load shedding {order.shed} is under way")
-        progress = _Progress.of(underway)
-        progress.over, progress.ended = True, progress.ended or "ended by order"
-        self._store.set_order(progress.kept(underway))
+        progress = self._over(underway, "ended by order")
         return Outcome("confirmed", data={"shed": progress.shed})
+
+    def end_all(self, why: str) -> None:
+        """Give supply back everywhere; in a transaction."""
+        for underway in self._store.orders():
+            order = command_of().model_validate_json(underway.command, strict=True).command
+            if isinstance(order, orders.ShedLoad):
+                self._over(underway, why)
+
+    def _over(self, underway: Underway, why: str) -> _Progress:
+        progress = _Progress.of(underway)
+        progress.over, progress.ended = True, progress.ended or why
+        self._store.set_order(progress.kept(underway))
+        return progress
 
     def go_on(
         self,

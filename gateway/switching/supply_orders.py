@@ -126,6 +126,9 @@ class SupplyOrders:
     def _cancel(self, order: orders.DisconnectCancel, given: Given, outcome: Outcome) -> Outcome:
         """Cancel a case: at once, or answered when the supply is back that it had cut."""
         kept, command = self._store.case(order.account), given.command.id
+        self._trips.withdraw(
+            lambda one: one.account == order.account, given.wall, f"cancelled by {command}"
+        )
         self._cutting.cancel(order.account, Cancel.ORDERED, given.wall, command)
         relay = self._store.relay(kept.case.meter) if kept else None
         if relay is None or relay.command != command or relay.relay.state not in RESTORING:
@@ -164,6 +167,7 @@ class SupplyOrders:
             return self._close_all(given)
         if order.meter not in self._relays.meters:
             return self._no_relay(order.meter)
+        self._trips.withdraw(lambda one: one.meter == order.meter, wall, f"closed: {command.id}")
         if not self._want_closed(order.meter, command.id, wall):
             # It should be closed already; whether it is, a look tells.
             self._begin(command)
@@ -175,6 +179,8 @@ class SupplyOrders:
             return Outcome("refused", "all relays are closed at the box only: somebody looks there")
         if reason := self._too_many():
             return Outcome("refused", reason)
+        self._trips.withdraw(lambda _: True, given.wall, "ordered for all")
+        self._walk.end_all("ordered for all")
         wanted = [
             kept.relay.meter
             for kept in self._store.relays_not_closed()

@@ -9,7 +9,7 @@ Used by the core alone, through gateway/switching/supply_orders.py.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -103,11 +103,19 @@ class TripOrders:
 
     def _under_way(self, meter: str) -> str:
         """Id of the trip of this meter that is not done yet; empty: there is none."""
+        return next((one.id for one, order in self._all() if order.meter == meter), "")
+
+    def _all(self) -> Iterator[tuple[Underway, orders.RelayTrip]]:
         for underway in self._store.orders():
-            other = command_of().model_validate_json(underway.command, strict=True)
-            if isinstance(other.command, orders.RelayTrip) and other.command.meter == meter:
-                return other.id
-        return ""
+            order = command_of().model_validate_json(underway.command, strict=True).command
+            if isinstance(order, orders.RelayTrip):
+                yield underway, order
+
+    def withdraw(self, whose: Callable[[orders.RelayTrip], bool], wall: float, why: str) -> None:
+        """Somebody wants supply: those that were not sent yet are over; in a transaction."""
+        for underway, order in self._all():
+            if whose(order) and "sent" not in underway.progress:
+                self._finish(underway.id, "failed", wall, why, {"meter": order.meter})
 
     def go_on(
         self,
