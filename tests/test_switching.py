@@ -223,6 +223,20 @@ def test_r21_one_of_three_is_cut_and_no_other_is_even_called(make: Make) -> None
     assert len({one["account"] for one in called}) == 1
 
 
+def test_r22_a_latch_holds_up_a_trip_that_waits_for_its_turn_on_the_line(make: Make) -> None:
+    world = make()
+    world.run(180)
+    world.open("2001", "M1")
+    world.hurry_polls()
+    world.to_sent()
+    assert world.told() == [], "its frame waits behind a poll"
+    world.order("relay.trip", meter="M1", account="2001", reason="one more than a day allows")
+    world.run(60)
+    assert [one["code"] for one in world.broker.ledger.events if one["code"] == "cuts_latched"]
+    assert "trip" not in world.told()
+    assert world.supplied()
+
+
 def test_r22_orders_for_many_latch_and_restores_go_on(make: Make) -> None:
     world = make(switching="cuts_per_day_percent = 100", count=6)
     world.to_cut()

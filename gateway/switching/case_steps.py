@@ -173,6 +173,7 @@ class CaseSteps:
             self.rooms.store.set_mass(after)
             if after.latched and not before.latched:
                 log.error("all cuts are latched", reason=after.latched)
+                self.relays.listeners.withdraw_all(f"all cuts are latched: {after.latched}")
                 self.rooms.recorder.event("cuts_latched", detail=after.latched)
 
     def _effect(self, now: Moment, effect: Effect, reason: str, command: str) -> None:

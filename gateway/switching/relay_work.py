@@ -120,6 +120,7 @@ class RelayWork:
         """Why no supply may be taken just now; any thread may ask."""
         relays.listeners.due = self._due
         relays.listeners.withdraw = self.withdraw
+        relays.listeners.withdraw_all = self.withdraw_all
 
     def polled(self, meter: str, tripped: bool | None) -> None:
         """A poll told where a relay stands: if that is news, it is looked at properly."""

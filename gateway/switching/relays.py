@@ -65,6 +65,8 @@ class Listeners:
     """What its procedure asks for."""
     withdraw: Callable[[str, str], None] = lambda _meter, _why: None
     """A trip that may still wait for its turn must not be sent."""
+    withdraw_all: Callable[[str], None] = lambda _why: None
+    """Nothing that takes supply and may still wait for its turn must be sent."""
     load: Callable[[float], Load | None] = lambda _wall: None
     """What the area meter said last, given Unix time (R36)."""
 
