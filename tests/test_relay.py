@@ -304,6 +304,29 @@ def test_a_restore_waits_for_its_turn_even_through_a_clock_set_back() -> None:
     assert walk.wait(-DAY).state is State.RESTORE_READING
 
 
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [
+        (Signal.WANT_OPEN, Signal.SEEN_CLOSED),
+        (Signal.WANT_OPEN, Signal.SEEN_MOVING),
+        (Signal.WANT_CLOSED, Signal.SEEN_OPEN),
+    ],
+)
+def test_a_clock_set_back_keeps_no_command_unproven(wanted: Signal, seen: Signal) -> None:
+    """Found by the torture: a relay that had not moved was looked at every five seconds, for as
+    many hours as the clock had been set back.
+    """
+    begin = Walk() if wanted is Signal.WANT_OPEN else tripped()
+    sent = begin.tell(wanted, Signal.ACCEPTED).relay
+    now = begin.now
+
+    def at(seconds: float) -> State:
+        return Walk(sent, now + seconds).tell(seen).state
+
+    assert at(1) is at(-4) is sent.state
+    assert at(-6) is at(-DAY) is at(DAY) is not sent.state
+
+
 def test_an_operation_in_the_future_keeps_nobody_in_the_dark() -> None:
     """Found by the torture: a clock set back by days, and the second restore of a day."""
     again = (Signal.WANT_OPEN, Signal.ACCEPTED, Signal.SEEN_OPEN, Signal.STILL)

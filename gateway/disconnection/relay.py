@@ -26,6 +26,7 @@ Source: R27 to R38; DL/T 645 status word 3, bits 4 and 6.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 
@@ -50,6 +51,8 @@ CALLED = (State.UNKNOWN, State.WELD_OR_BYPASS, State.TRIP_FAILED)
 """A person was called when these were entered."""
 TRIES_MAX = 3
 """Of a trip, and of reading a status; of a restore before a person is called."""
+SET_BACK_S = 5.0
+"""A command sent this far in the future: the clock was set back since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,12 +236,14 @@ def _noted(relay: Relay, signal: Signal, now: float) -> Relay:
 def _state(relay: Relay, signal: Signal, now: float, times: Times) -> State:
     """What the table says, where it leaves a choice by tries, times and what is wanted."""
     state = relay.state
-    moved_by, delayed_by = relay.sent_at + times.move_s, relay.sent_at + times.delay_max_s
+    sent_s = now - relay.sent_at
+    if sent_s < -SET_BACK_S:
+        sent_s = math.inf  # nothing stays unproven, nor anybody in the dark, until that time comes
     choices = {
         (State.TRIP_READING, Signal.SEEN_CLOSED, State.UNKNOWN): relay.tries >= TRIES_MAX,
-        (State.TRIP_VERIFYING, Signal.SEEN_CLOSED, state): now < moved_by,
-        (State.TRIP_VERIFYING, Signal.SEEN_MOVING, State.UNKNOWN): now >= delayed_by,
-        (State.RESTORE_VERIFYING, Signal.SEEN_OPEN, state): now < moved_by,
+        (State.TRIP_VERIFYING, Signal.SEEN_CLOSED, state): sent_s < times.move_s,
+        (State.TRIP_VERIFYING, Signal.SEEN_MOVING, State.UNKNOWN): sent_s >= times.delay_max_s,
+        (State.RESTORE_VERIFYING, Signal.SEEN_OPEN, state): sent_s < times.move_s,
         (State.RESTORE_VERIFYING, Signal.SEEN_OPEN, State.STUCK_OPEN): relay.tries >= TRIES_MAX,
         (State.ALLOWED, Signal.SEEN_OPEN, State.OPEN): relay.wanted_open,
         (State.ALLOWED, Signal.SEEN_CLOSED, State.TRIP_FAILED): relay.wanted_open,
