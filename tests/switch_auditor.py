@@ -47,6 +47,7 @@ TOLD = frozenset(
     ("open", "trip_failed", "unknown", "weld_or_bypass", "restore_wanted", "restore_sent")
 ) | {"allowed", "closed", "stuck_open", "held"}
 """What may follow a trip, as the head-end is told it."""
+MOVES = (Action.TRIP, Action.CLOSE, Action.ALLOW_CLOSE)
 WORDLESS = frozenset(("closed", "protected", "unprotected", "released"))
 """Turns of a relay that leave the customer nothing to do."""
 
@@ -141,21 +142,25 @@ class Auditor:
         meter = home.meter
         self._must(sent.address == meter.address, "R07", sent.at, f"{sent.address} is not {meter}")
         self._deadline(home, sent)
-        records = self._records.get(meter.asset, [])
-        known = bool(records) and records[-1].action == sent.action
+        # Protecting a supply and restoring it may cross on the line; trip and close may not.
+        moves = sent.action in MOVES
+        alike = [
+            one for one in self._records.get(meter.asset, ()) if (one.action in MOVES) is moves
+        ]
+        known = bool(alike) and alike[-1].action == sent.action
         if sent.action in (Action.CLOSE, Action.ALLOW_CLOSE):
             first = sent.priority is Priority.RESTORE
             self._must(first, "R33", sent.at, f"a restore of {meter.asset} waits behind others")
-        if sent.action in (Action.TRIP, Action.CLOSE, Action.ALLOW_CLOSE):
+        if moves:
             self._must(known, "R40", sent.at, f"{sent.action} of {meter.asset} is not recorded")
         if not known:
             return
-        records[-1].sent.append(sent)
+        alike[-1].sent.append(sent)
         self.count["frames"] += 1
-        if sent.action is Action.TRIP and records[-1].purpose == "arrears":
+        if sent.action is Action.TRIP and alike[-1].purpose == "arrears":
             self._warned(home, sent.at)
-        elif sent.action is Action.TRIP and records[-1].purpose == "order":
-            self._waited(home, records[-1].cause, sent.at)
+        elif sent.action is Action.TRIP and alike[-1].purpose == "order":
+            self._waited(home, alike[-1].cause, sent.at)
 
     def told(self, message: Mapping[str, Any]) -> None:
         """A message goes up: an event of the contract, as JSON.  R06, R24, R37, R41."""
