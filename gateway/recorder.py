@@ -225,6 +225,11 @@ class Recorder:
         """Add an event to what makes it true: inside ``commit``, or in an action for ``later``."""
         self._add(Lane.URGENT, "events", self._event(fact))
 
+    def turned(self, code: contract.EventCode, detail: str) -> None:
+        """The same for an event of the gateway itself: it is told, or it did not come about."""
+        at, clock = self.stamp()
+        self.fact(contract.Event(code=code, at=at, clock=clock, detail=detail[:500]))
+
     @contextlib.contextmanager
     def commit(self, monotonic_s: float, *, live: bool) -> Iterator[None]:
         """One transaction around the caller's changes; everything that waits goes with it.

@@ -205,6 +205,24 @@ def test_what_is_told_inside_a_commit_goes_with_the_next(rig: Rig) -> None:
     assert not rig.recorder.waits(0.0)
 
 
+def test_a_latch_is_told_in_the_commit_that_turns_it(rig: Rig) -> None:
+    """Found by the torture: the power went right after the commit, and nobody was ever told."""
+    with rig.recorder.commit(0.0, live=True):
+        rig.recorder.turned("cuts_released", "chen, li")
+    (event,) = rig.events()
+    assert (event["code"], event["detail"]) == ("cuts_released", "chen, li")
+
+    def undone() -> None:
+        with rig.recorder.commit(0.0, live=True):
+            rig.recorder.turned("cuts_latched", "too many")
+            raise ValueError("undone")
+
+    with pytest.raises(ValueError, match="undone"):
+        undone()
+    rig.flush()
+    assert len(rig.events()) == 1
+
+
 def test_deliveries_are_noted_with_the_next_group_or_after_a_minute(rig: Rig) -> None:
     rig.take(1)
     rig.flush()

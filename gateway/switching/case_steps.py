@@ -174,7 +174,7 @@ class CaseSteps:
             if after.latched and not before.latched:
                 log.error("all cuts are latched", reason=after.latched)
                 self.relays.listeners.withdraw_all(f"all cuts are latched: {after.latched}")
-                self.rooms.recorder.event("cuts_latched", detail=after.latched)
+                self.rooms.recorder.turned("cuts_latched", after.latched)
 
     def _effect(self, now: Moment, effect: Effect, reason: str, command: str) -> None:
         if effect.do is Do.RESTORE:

@@ -204,7 +204,7 @@ class SwitchingRoom:
         except LatchError as error:
             return str(error)
         self._store.set_mass(state)
-        self._recorder.event("cuts_released", detail=", ".join(sorted(by)) or "at the box")
+        self._recorder.turned("cuts_released", ", ".join(sorted(by)) or "at the box")
         return ""
 
     # --- what the others bring --------------------------------------------------------------------
