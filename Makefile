@@ -13,7 +13,7 @@ demo: .venv/ready
 # Everything: format, lint, types, tests.
 test: format lint types tests
 
-# The long form: kills, outages, three years of money, 2,000 streets of switching: two hours on 2 cores.
+# The long form: kills, outages, three years of money, 2,000 streets of switching (75 minutes of 2 cores).
 # ARGS="-k daemon": only the kills and outages of the daemon, some ten minutes.
 torture: .venv/ready tools
 	$(BIN)/pytest -n $$(nproc) --dist worksteal -m torture $(ARGS)

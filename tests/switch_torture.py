@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -548,8 +549,8 @@ def one(seed: int) -> tuple[int, str, Counter[str]]:
     return seed, "", seen
 
 
-def main() -> None:
-    """Print each seed as it ends, and the totals."""
+def main() -> int:
+    """Print each seed as it ends, and the totals.  Returns 1 if any went wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.switch_torture")
     parser.add_argument("seed", nargs="*", type=int)
     parser.add_argument("--seeds", help="as in 200:2200", default="0:0")
@@ -568,7 +569,8 @@ def main() -> None:
             if wrong or given.seed:
                 print(seed, wrong or dict(seen), flush=True)
     print(f"{len(seeds)} seeds in {time.monotonic() - began:.0f} s: {dict(sorted(total.items()))}")
+    return int(total["violations"] > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
